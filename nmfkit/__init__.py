@@ -1,0 +1,69 @@
+"""nmfkit: nonnegative matrix factorization of matrices of any size, open to plugins.
+
+    import nmfkit
+    result = nmfkit.fit(X, loss="kl", rank=20)
+    result.w, result.h, result.objective
+
+Everything below is imported on first use, so that `import nmfkit` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "fit": "nmfkit.api",
+    "resume": "nmfkit.api",
+    "transform": "nmfkit.api",
+    "explain": "nmfkit.api",
+    "load": "nmfkit.api",
+    "plugins": "nmfkit.api",
+    "open_source": "nmfkit.sources",
+    "convert": "nmfkit.sources.convert",
+    "Problem": "nmfkit.problem",
+    "Result": "nmfkit.result",
+    "PartSpec": "nmfkit.hookspecs",
+    "ReaderSpec": "nmfkit.hookspecs",
+    "hookimpl": "nmfkit.hookspecs",
+    "NmfkitError": "nmfkit.errors",
+    "UsageError": "nmfkit.errors",
+    "Incompatible": "nmfkit.errors",
+    "DataError": "nmfkit.errors",
+    "SourceError": "nmfkit.errors",
+    "StoreError": "nmfkit.errors",
+    "PluginError": "nmfkit.errors",
+    "Interrupted": "nmfkit.errors",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from nmfkit.api import explain, fit, load, plugins, resume, transform
+    from nmfkit.errors import (
+        DataError,
+        Incompatible,
+        Interrupted,
+        NmfkitError,
+        PluginError,
+        SourceError,
+        StoreError,
+        UsageError,
+    )
+    from nmfkit.hookspecs import PartSpec, ReaderSpec, hookimpl
+    from nmfkit.problem import Problem
+    from nmfkit.result import Result
+    from nmfkit.sources import open_source
+    from nmfkit.sources.convert import convert
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nmfkit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

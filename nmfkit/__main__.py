@@ -1,0 +1,5 @@
+"""`python -m nmfkit`."""
+
+from nmfkit.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""A block of rows of X, dense or CSR, behind one small interface.
+
+Losses write elementwise formulas on `values` and hand them back with `like`; rules multiply with `dot`.
+Neither ever asks which kind of block it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nmfkit import kernels
+
+Array: TypeAlias = npt.NDArray[Any]
+"""A NumPy array, or any array that NumPy's own dispatch reaches (CuPy, the strict stand-in of the tests)."""
+
+
+class Linear(Protocol):
+    """Anything that multiplies a tall array: a block, its transpose."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def T(self) -> Linear: ...
+    def dot(self, b: Array) -> Array:
+        """This (p, q) times `b` (q, r)."""
+        ...
+
+
+class Block(Linear, Protocol):
+    """Rows `first` … `first + shape[0]` of X."""
+
+    first: int
+    values: Array
+    """Every entry (rows, n) of a dense block, the stored entries (nnz,) of a CSR block."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def nbytes(self) -> int: ...
+    def like(self, values: Array) -> Block:
+        """The same pattern with other `values`."""
+        ...
+
+    def rows(self, lo: int, hi: int) -> Block:
+        """Rows `lo` … `hi` of this block, without a copy where possible."""
+        ...
+
+    def dense(self) -> Array:
+        """Every entry, (rows, n)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """The transpose of a block, for products only."""
+
+    of: Block
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, rows)."""
+        rows, n = self.of.shape
+        return (n, rows)
+
+    @property
+    def T(self) -> Block:
+        """The block itself."""
+        return self.of
+
+    def dot(self, b: Array) -> Array:
+        """xᵀ b, `b` (rows, r)."""
+        return self.of.tdot(b)  # type: ignore[attr-defined, no-any-return] # both kinds of block have it
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense block: `values` (rows, n)."""
+
+    values: Array
+    first: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, n)."""
+        rows, n = self.values.shape
+        return (rows, n)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the entries."""
+        return self.values.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self.values.nbytes)
+
+    @property
+    def T(self) -> Transposed:
+        """The transpose, for products."""
+        return Transposed(self)
+
+    def like(self, values: Array) -> Dense:
+        """The same rows with other `values`."""
+        return Dense(values, self.first)
+
+    def rows(self, lo: int, hi: int) -> Dense:
+        """Rows `lo` … `hi` of this block, a view."""
+        return Dense(self.values[lo:hi], self.first + lo)
+
+    def dense(self) -> Array:
+        """Every entry, (rows, n)."""
+        return self.values
+
+    def dot(self, b: Array) -> Array:
+        """x b, `b` (n, r)."""
+        return self.values @ b
+
+    def tdot(self, b: Array) -> Array:
+        """xᵀ b, `b` (rows, r)."""
+        return self.values.T @ b
+
+
+@dataclass(frozen=True)
+class CSR:
+    """A sparse block in compressed rows: `values` (nnz,), `indices` (nnz,), `indptr` (rows + 1,), `n` columns."""
+
+    values: Array
+    indices: Array
+    indptr: Array
+    n: int
+    first: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, n)."""
+        return (len(self.indptr) - 1, self.n)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the entries."""
+        return self.values.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self.values.nbytes + self.indices.nbytes + self.indptr.nbytes)
+
+    @property
+    def T(self) -> Transposed:
+        """The transpose, for products."""
+        return Transposed(self)
+
+    def like(self, values: Array) -> CSR:
+        """The same pattern with other `values`."""
+        return replace(self, values=values)
+
+    def rows(self, lo: int, hi: int) -> CSR:
+        """Rows `lo` … `hi` of this block; values and indices are views."""
+        a, b = int(self.indptr[lo]), int(self.indptr[hi])
+        indptr = self.indptr[lo : hi + 1] - self.indptr[lo]
+        return CSR(self.values[a:b], self.indices[a:b], indptr, self.n, self.first + lo)
+
+    def dense(self) -> Array:
+        """Every entry, (rows, n)."""
+        return kernels.csr_dense(self.values, self.indices, self.indptr, self.n)
+
+    def dot(self, b: Array) -> Array:
+        """x b, `b` (n, r)."""
+        return kernels.csr_dot(self.values, self.indices, self.indptr, self.n, b)
+
+    def tdot(self, b: Array) -> Array:
+        """xᵀ b, `b` (rows, r)."""
+        return kernels.csr_tdot(self.values, self.indices, self.indptr, self.n, b)

@@ -1,0 +1,272 @@
+"""Whether parts fit together: every misfit at once, each with its reason and a way out, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nmfkit.errors import DataError, Incompatible, NmfkitError, UsageError
+from nmfkit.parts import PartText
+from nmfkit.probe import Probe
+from nmfkit.problem import Problem, is_auto, part_text
+from nmfkit.protocols import (
+    HasProx,
+    Initializer,
+    Ingredients,
+    Loss,
+    Model,
+    Regularizer,
+    UpdateRule,
+)
+from nmfkit.registry import Registered, registry
+
+FIELDS = {"loss": "loss", "rule": "rule", "reg-w": "reg_w", "reg-h": "reg_h", "init": "init"}
+"""What a model may take, and the field of the problem that names it."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A problem with its parts built and found to fit.
+
+    `problem` has `auto` replaced by the rule chosen; `origins` says which distribution each part came from.
+    """
+
+    problem: Problem
+    model: Model
+    initializer: Initializer
+    ingredients: Ingredients
+    origins: dict[str, str]
+
+
+def resolve(problem: Problem) -> Resolved:
+    """Build every part and compare them; raises `UsageError` or `Incompatible` listing all faults at once."""
+    builder = _Builder()
+    faults = problem.faults()
+    model_factory = builder.factory("model", problem.model)
+    takes: frozenset[str] = getattr(model_factory, "takes", frozenset(FIELDS))
+    loss = builder.part("loss", problem.loss, "loss") if "loss" in takes else None
+    reg_w = tuple(builder.part("regularizer", r, "reg-w") for r in problem.reg_w)
+    reg_h = tuple(builder.part("regularizer", r, "reg-h") for r in problem.reg_h)
+    initializer = builder.part("initializer", problem.init, "init") if "init" in takes else None
+    rule = None
+    if "rule" in takes and not is_auto(problem.rule):
+        rule = builder.part("rule", problem.rule, "rule")
+    faults += builder.faults
+    if faults:
+        raise UsageError("\n".join(faults) if len(faults) == 1 else _listed(faults))
+    misfits = _untaken(problem, takes)
+    misfits += _wrong_kinds(problem, loss, rule, reg_w, reg_h, initializer)
+    if "rule" in takes and not misfits:
+        if is_auto(problem.rule):
+            chosen, rule = _choose_rule(problem, loss, reg_w, reg_h, misfits)
+            if chosen:
+                problem = problem.replace(rule=chosen)
+                builder.origins["rule"] = _origin(registry().get("rule", chosen))
+        else:
+            misfits += _rule_misfits(problem, rule, part_text(problem.rule), loss, reg_w, reg_h)
+            if misfits:
+                misfits += _ways_out(problem, loss, reg_w, reg_h)
+    misfits += _coupled_rows(problem, reg_w)
+    if misfits:
+        raise Incompatible(misfits)
+    ingredients = Ingredients(loss, rule, reg_w, reg_h, problem.ranks)
+    model = _build_model(problem, model_factory, ingredients)
+    if reasons := list(model.misfits()):
+        raise Incompatible(reasons)
+    return Resolved(problem, model, initializer, ingredients, builder.origins)
+
+
+def check_data(resolved: Resolved, probe: Probe) -> None:
+    """Refuse data that the loss is not defined for; raises `DataError`."""
+    loss = resolved.ingredients.loss
+    cells = probe.shape[0] * probe.shape[1]
+    if loss is not None and loss.needs_positive and probe.first_zero is not None:
+        raise DataError(
+            f"loss {part_text(resolved.problem.loss)!r} is infinite where the matrix is zero, and {cells - probe.nonzero} "
+            f"of its {cells} entries are (the first at row {probe.first_zero[0]}, column {probe.first_zero[1]}); add a small constant to the data, or use "
+            "a β-divergence with β > 0, such as beta:0.5 or kl"
+        )
+
+
+def cautions(resolved: Resolved, shape: tuple[int, int], probe: Probe | None = None) -> list[str]:
+    """What is allowed but worth knowing, in plain words."""
+    problem, parts = resolved.problem, resolved.ingredients
+    found = []
+    top = max(parts.ranks)
+    if top > min(shape):
+        found.append(f"rank {top} exceeds the smaller side of the matrix ({min(shape)}): the factors are not unique")
+    if getattr(resolved.initializer, "makes_zeros", False) and getattr(parts.rule, "traps_zeros", False):
+        if not getattr(resolved.initializer, "fill", False):
+            found.append(
+                f"init {part_text(problem.init)!r} starts with exact zeros, which rule {part_text(problem.rule)!r} "
+                "can hardly leave; use init nndsvda or random, or rule hals"
+            )
+    for one, other, names in (("W", "H", parts.reg_w), ("H", "W", parts.reg_h)):
+        if names and not (parts.reg_h if one == "W" else parts.reg_w):
+            found.append(
+                f"only {one} is regularized: scaling {one} down and {other} up lowers the penalty at no cost; "
+                f"regularize {other}, too"
+            )
+    if probe is not None and probe.row_zeros:
+        found.append(f"{probe.row_zeros} of {probe.shape[0]} rows are all zero; their rows of W go to zero")
+    if probe is not None and probe.column_zeros:
+        found.append(f"{probe.column_zeros} of {probe.shape[1]} columns are all zero; their columns of H go to zero")
+    return found
+
+
+class _Builder:
+    """Builds parts one after the other and keeps every fault for one message."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.origins: dict[str, str] = {}
+
+    def part(self, kind: str, text: Any, role: str) -> Any:
+        """The part, an object as it is; None with a fault noted when it cannot be built."""
+        if not isinstance(text, str):
+            self.origins[role] = f"{type(text).__module__}.{type(text).__qualname__} (passed as an object)"
+            return text
+        try:
+            parsed = PartText.parse(text)
+            registered = registry().get(kind, parsed.name)
+            part = registered.build(parsed)
+        except UsageError as error:
+            self.faults.append(str(error))
+            return None
+        self.origins[role] = _origin(registered)
+        return part
+
+    def factory(self, kind: str, text: Any) -> Any:
+        """The factory of the part, not yet called."""
+        if not isinstance(text, str):
+            return text
+        try:
+            registered = registry().get(kind, PartText.parse(text).name)
+        except UsageError as error:
+            self.faults.append(str(error))
+            return None
+        self.origins[kind] = _origin(registered)
+        return registered.load()
+
+
+def _origin(registered: Registered) -> str:
+    return f"{registered.distribution} {registered.version}"
+
+
+def _listed(faults: Sequence[str]) -> str:
+    return f"{len(faults)} things are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults)
+
+
+def _build_model(problem: Problem, factory: Any, ingredients: Ingredients) -> Model:
+    if not isinstance(problem.model, str):
+        model: Model = factory(ingredients) if isinstance(factory, type) else factory
+        return model
+    parsed = PartText.parse(problem.model)
+    options = tuple(parsed.options) + tuple(problem.model_options.items())
+    built: Model = registry().get("model", parsed.name).build(replace(parsed, options=options), parts=ingredients)
+    return built
+
+
+def _untaken(problem: Problem, takes: frozenset[str]) -> list[str]:
+    return [
+        f"model {part_text(problem.model)!r} uses no {option}: it fixes its own, so leave --{option} out"
+        for option, name in FIELDS.items()
+        if option not in takes and (name in problem.named or (name.startswith("reg") and getattr(problem, name)))
+    ]
+
+
+def _wrong_kinds(
+    problem: Problem, loss: Any, rule: Any, reg_w: Iterable[Any], reg_h: Iterable[Any], initializer: Any
+) -> list[str]:
+    expected = [("loss", loss, Loss), ("rule", rule, UpdateRule), ("init", initializer, Initializer)]
+    expected += [("reg-w", r, Regularizer) for r in reg_w] + [("reg-h", r, Regularizer) for r in reg_h]
+    return [
+        f"{role} {part!r} is not a {protocol.__name__}: it lacks {', '.join(_lacking(part, protocol))}"
+        for role, part, protocol in expected
+        if part is not None and not isinstance(part, protocol)
+    ]
+
+
+def _lacking(part: Any, protocol: type) -> list[str]:
+    names: Iterable[str] = getattr(protocol, "__protocol_attrs__", None) or [
+        n for n in (*vars(protocol), *getattr(protocol, "__annotations__", {})) if not n.startswith("_")
+    ]
+    return sorted(n for n in names if not hasattr(part, n))
+
+
+def _rule_misfits(
+    problem: Problem, rule: Any, name: str, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]
+) -> list[str]:
+    misfits = [
+        f"rule {name!r} needs {_phrase(need)} ({need.__name__}), and loss {part_text(problem.loss)!r} is not one"
+        for need in rule.needs
+        if not isinstance(loss, need)
+    ]
+    for factor, parts, texts in (("W", reg_w, problem.reg_w), ("H", reg_h, problem.reg_h)):
+        usable = [(part, text) for part, text in zip(parts, texts, strict=True)]
+        misfits += [
+            f"rule {name!r} cannot use regularizer {part_text(text)!r} on {factor}: it takes "
+            + " or ".join(f"{_phrase(c)} ({c.__name__})" for c in rule.accepts)
+            for part, text in usable
+            if not isinstance(part, tuple(rule.accepts))
+        ]
+        others = tuple(c for c in rule.accepts if c is not HasProx)
+        only_prox = [part_text(t) for p, t in usable if isinstance(p, HasProx) and not isinstance(p, others)]
+        if HasProx in rule.accepts and len(only_prox) > 1:
+            misfits.append(
+                f"regularizers {' and '.join(map(repr, only_prox))} on {factor} act through proximal maps, "
+                "which do not add: use one of them"
+            )
+    return misfits
+
+
+def _coupled_rows(problem: Problem, reg_w: Sequence[Any]) -> list[str]:
+    return [
+        f"regularizer {part_text(text)!r} couples the rows of its factor, and the rows of W are sharded: "
+        "it can act on H only (--reg-h)"
+        for part, text in zip(reg_w, problem.reg_w, strict=True)
+        if getattr(part, "couples_rows", False)
+    ]
+
+
+def _choose_rule(
+    problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any], misfits: list[str]
+) -> tuple[str | None, Any]:
+    """The rule of the highest preference that fits; if none does, why each of them does not."""
+    reasons: list[str] = []
+    candidates = sorted(registry().of_kind("rule"), key=lambda r: -_preference(r))
+    for candidate in (c for c in candidates if _preference(c) > 0):
+        rule = candidate.build(PartText(candidate.name))
+        wrong = _rule_misfits(problem, rule, candidate.name, loss, reg_w, reg_h)
+        if not wrong:
+            return candidate.name, rule
+        reasons += wrong
+    misfits += reasons or ["no update rule that may be chosen automatically is installed; name one with --rule"]
+    return None, None
+
+
+def _preference(registered: Registered) -> int:
+    return int(getattr(registered.spec, "preference", 0))
+
+
+def _ways_out(problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]) -> list[str]:
+    fitting = []
+    for candidate in registry().of_kind("rule"):
+        try:
+            rule = candidate.build(PartText(candidate.name))
+        except NmfkitError:
+            continue  # it needs parameters, so it cannot be offered as it is
+        if not _rule_misfits(problem, rule, candidate.name, loss, reg_w, reg_h):
+            fitting.append(candidate.name)
+    if not fitting:
+        return []
+    parts = [f"loss {part_text(problem.loss)!r}"] + [
+        f"{part_text(r)!r} on {factor}" for factor, rs in (("W", problem.reg_w), ("H", problem.reg_h)) for r in rs
+    ]
+    return [f"what would work with {', '.join(parts)}: --rule {' or --rule '.join(fitting)}"]
+
+
+def _phrase(capability: type) -> str:
+    return (capability.__doc__ or capability.__name__).splitlines()[0].rstrip(".")
+

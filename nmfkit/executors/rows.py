@@ -1,0 +1,103 @@
+"""Where the rows of W live between sweeps: in memory, or in scratch files when they do not fit."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmfkit.blocks import Array
+from nmfkit.protocols import Rows
+
+
+class ResidentRows:
+    """All rows in memory, by factor name."""
+
+    def __init__(self, factors: dict[str, Array]) -> None:
+        self.factors = factors
+
+    def read(self, lo: int, hi: int) -> Rows:
+        """Views of the rows `lo` … `hi`."""
+        return {name: f[lo:hi] for name, f in self.factors.items()}
+
+
+class SpilledRows:
+    """All rows in one scratch file a factor, deleted when nobody holds this object any more."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, tuple[int, int, Any]] = {}
+
+    def open(self, name: str, width: int, dtype: Any) -> None:
+        """Make the scratch file of a factor."""
+        path = self._folder / f"{name}-{uuid.uuid4().hex}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        path.unlink()  # lives as long as its descriptor: nothing stays behind, however the process ends
+        self._files[name] = (descriptor, width, np.dtype(dtype))
+
+    def read(self, lo: int, hi: int) -> Rows:
+        """Copies of the rows `lo` … `hi`."""
+        out = {}
+        for name, (descriptor, width, dtype) in self._files.items():
+            stride = width * dtype.itemsize
+            raw = os.pread(descriptor, (hi - lo) * stride, lo * stride)
+            out[name] = np.frombuffer(raw, dtype).reshape(hi - lo, width)
+        return out
+
+    def write(self, lo: int, rows: Rows) -> None:
+        """Put the rows from `lo` on in place."""
+        for name, f in rows.items():
+            descriptor, width, dtype = self._files[name]
+            data = memoryview(np.ascontiguousarray(f)).cast("B")
+            offset = lo * width * dtype.itemsize
+            while data:
+                written = os.pwrite(descriptor, data, offset)
+                data, offset = data[written:], offset + written
+
+    def __del__(self) -> None:
+        for descriptor, _, _ in self._files.values():
+            os.close(descriptor)
+
+
+class RowWriter:
+    """Collects the rows that a sweep makes, from any thread; `finish` gives the store of them all."""
+
+    def __init__(self, count: int, resident: bool, folder: Callable[[], Path]) -> None:
+        self._count, self._resident, self._folder = count, resident, folder
+        self._lock = threading.Lock()
+        self._memory: dict[str, Array] = {}
+        self._disk: SpilledRows | None = None
+
+    def write(self, lo: int, rows: Rows) -> None:
+        """Take the rows from `lo` on."""
+        if not rows:
+            return
+        self._prepare(rows)
+        if self._disk is not None:
+            self._disk.write(lo, rows)
+            return
+        for name, f in rows.items():
+            self._memory[name][lo : lo + len(f)] = f
+
+    def finish(self) -> ResidentRows | SpilledRows:
+        """The store of all rows written."""
+        return self._disk if self._disk is not None else ResidentRows(self._memory)
+
+    def _prepare(self, rows: Rows) -> None:
+        with self._lock:
+            if self._memory or self._disk is not None:
+                return
+            if self._resident:
+                self._memory = {
+                    name: np.empty_like(f, shape=(self._count, f.shape[1])) for name, f in rows.items()
+                }
+                return
+            disk = SpilledRows(self._folder())
+            for name, f in rows.items():
+                disk.open(name, f.shape[1], f.dtype)
+            self._disk = disk

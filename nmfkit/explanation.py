@@ -1,0 +1,101 @@
+"""What a fit would do, in numbers and in words, without doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nmfkit.check import Resolved
+from nmfkit.executors.plan import Plan, size_text
+from nmfkit.problem import part_text
+from nmfkit.protocols import Source
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Parts and where each is from, the source, the layout, the work of a sweep, and cautions; `str` is for people."""
+
+    resolved: Resolved
+    source: dict[str, Any]
+    plan: Plan
+    cautions: tuple[str, ...]
+
+    @property
+    def operations_per_sweep(self) -> float:
+        """Multiplications and additions of the products with X and ŷ in one sweep."""
+        m, n = self.source["shape"]
+        rank = sum(self.resolved.problem.ranks)
+        model = self.resolved.model
+        entries = self.source["nnz"] if self.source["nnz"] is not None and not model.forms_product else m * n
+        # Two products of X's size, and as many again for ŷ where it is evaluated, for each factor.
+        return float(entries) * rank * (8 if model.elementwise else 4)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
+        problem = self.resolved.problem
+        return {
+            "problem": problem.to_dict(),
+            "parts": dict(self.resolved.origins),
+            "source": self.source,
+            "plan": self.plan.describe(),
+            "operations_per_sweep": self.operations_per_sweep,
+            "cautions": list(self.cautions),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([*self._parts(), "", *self._data(), "", *self._layout(), *self._notes()])
+
+    def _parts(self) -> list[str]:
+        problem, origins = self.resolved.problem, self.resolved.origins
+        lines = ["Parts"]
+        for role, text in (("model", problem.model), ("loss", problem.loss), ("rule", problem.rule), ("init", problem.init)):
+            if role in origins:
+                lines.append(f"  {role:<12}{part_text(text):<24}from {origins[role]}")
+        for role, texts in (("reg-w", problem.reg_w), ("reg-h", problem.reg_h)):
+            lines += [f"  {role:<12}{part_text(t):<24}from {origins[role]}" for t in texts]
+        lines.append(f"  {'rank':<12}{', '.join(map(str, problem.ranks))}")
+        return lines
+
+    def _data(self) -> list[str]:
+        s = self.source
+        kind = f"sparse, {s['nnz']:,} stored entries" if s["sparse"] else "dense"
+        m, n = s["shape"]
+        return ["Data", f"  {s['uri']}: {m:,} × {n:,} {s['dtype']}, {kind}, {size_text(self.plan.source_bytes)}"]
+
+    def _layout(self) -> list[str]:
+        p = self.plan
+        reads = "none (X is in memory)" if p.resident else f"{size_text(p.bytes_per_sweep)} (cache {size_text(p.cache_bytes)})"
+        tile = f"tiles of {p.tile_rows:,} rows" if p.tile_rows else "whole blocks"
+        where = "in memory" if p.rows_resident else "in scratch files"
+        return [
+            "Layout",
+            f"  {len(p.bounds):,} blocks of at most {size_text(p.block_bytes)}, {tile}, {len(p.shards)} shards on {p.threads} threads",
+            f"  read per sweep   {reads}",
+            f"  work per sweep   {self.operations_per_sweep / 1e9:.3g} G operations",
+            f"  memory           budget {size_text(p.memory)}: shared factors and statistics {size_text(p.shared_bytes)}, "
+            f"W {size_text(p.rows_bytes)} {where}",
+        ]
+
+    def _notes(self) -> list[str]:
+        notes = list(self.cautions)
+        if self.source["sparse"] and self.resolved.model.forms_product:
+            m, n = self.source["shape"]
+            factor = m * n / max(1, self.source["nnz"])
+            notes.append(
+                f"loss {part_text(self.resolved.problem.loss)!r} needs every entry of WH, not only where X stores one: "
+                f"about {factor:,.0f} times the work of kl on this matrix"
+            )
+        return ["", "Notes", *(f"  - {n}" for n in notes)] if notes else []
+
+
+def describe_source(source: Source) -> dict[str, Any]:
+    """Shape, dtype and kind of a source, in plain values."""
+    return {
+        "uri": source.uri,
+        "shape": list(source.shape),
+        "dtype": np.dtype(source.dtype).name,
+        "sparse": source.is_sparse,
+        "nnz": source.nnz,
+    }

@@ -1,0 +1,126 @@
+"""The first look at the data: one sweep that finds everything that would spoil a fit, and its scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nmfkit.blocks import CSR, Array, Block
+from nmfkit.errors import DataError
+from nmfkit.stats import Least
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a matrix looks like.
+
+    `total` is the sum of all entries and `squares` that of their squares, `nonzero` the number of entries > 0,
+    `low` and `high` the range (zeros of a sparse matrix included), `row_zeros` and `column_zeros` the numbers
+    of all-zero rows and columns. `columns` (n,) holds the column sums.
+    """
+
+    shape: tuple[int, int]
+    total: float
+    squares: float
+    nonzero: int
+    low: float
+    high: float
+    row_zeros: int
+    column_zeros: int
+    columns: Array = field(repr=False, compare=False)
+    first_zero: tuple[int, int] | None = None
+    """Row and column of the first zero entry, if there is any."""
+
+    @property
+    def mean(self) -> float:
+        """The mean entry."""
+        return self.total / (self.shape[0] * self.shape[1])
+
+
+def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The step of the probe sweep; raises `DataError` at the first offending entry of a block."""
+    del rows, shared
+    _refuse(x)
+    v = x.values
+    m, n = x.shape
+    columns = x.T.dot(np.ones_like(v, shape=(m, 1), dtype=np.float64))[:, 0]
+    per_row = x.dot(np.ones_like(v, shape=(n, 1), dtype=np.float64))[:, 0]
+    positive = int(np.count_nonzero(v))
+    sparse_zero = v.size < m * n
+    return {}, {
+        "total": float(np.sum(per_row)),
+        "squares": float(np.sum(np.square(v, dtype=np.float64))),
+        "nonzero": float(positive),
+        "low": Least(0.0 if sparse_zero else float(v.min())),
+        "high": Least(-float(v.max()) if v.size else 0.0),
+        "first_zero": Least(_first_zero(x, n)),
+        "row_zeros": float(np.count_nonzero(per_row == 0)),
+        "columns": columns,
+    }
+
+
+def _first_zero(x: Block, n: int) -> float:
+    """The number of the first zero entry counted along the rows of the whole matrix; inf without one."""
+    if x.values.size == x.shape[0] * n and float(x.values.min()) > 0:
+        return float("inf")
+    # Row by row: a dense copy of a sparse block could be far larger than the block.
+    for i in range(x.shape[0]):
+        zero = x.rows(i, i + 1).dense()[0] == 0
+        if bool(zero.any()):
+            return float((x.first + i) * n + int(np.argmax(zero)))
+    return float("inf")
+
+
+def summarise(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
+    """The probe from the sums of `look`; refuses a matrix without a positive entry."""
+    columns, first = stats["columns"], stats["first_zero"].value
+    if stats["nonzero"] == 0:
+        raise DataError(f"the matrix ({shape[0]} × {shape[1]}) is all zero: there is nothing to factorize")
+    return Probe(
+        shape=shape,
+        total=float(stats["total"]),
+        squares=float(stats["squares"]),
+        nonzero=int(stats["nonzero"]),
+        low=stats["low"].value,
+        high=-stats["high"].value,
+        row_zeros=int(stats["row_zeros"]),
+        column_zeros=int(np.count_nonzero(columns == 0)),
+        columns=columns,
+        first_zero=None if np.isinf(first) else divmod(int(first), shape[1]),
+    )
+
+
+def _refuse(x: Block) -> None:
+    v = x.values
+    if not v.size:
+        return
+    # One cheap reduction decides; the search for the place runs only in a block that is bad.
+    low, high = float(v.min()), float(v.max())
+    if low >= 0 and high < np.inf:
+        return
+    for what, bad in (("NaN", np.isnan(v)), ("an infinite value", np.isinf(v)), ("a negative entry", v < 0)):
+        if bool(bad.any()):
+            row, column, value = _place(x, bad)
+            count = int(np.count_nonzero(bad))
+            raise DataError(
+                f"the matrix holds {what} at row {row}, column {column} ({value!r}; {count} such in rows "
+                f"{x.first}–{x.first + x.shape[0] - 1}): {_WAY_OUT[what]}"
+            )
+
+
+_WAY_OUT = {
+    "NaN": "fill or drop missing entries first; nmfkit needs every entry known",
+    "an infinite value": "replace it by a finite one, or drop its row or column",
+    "a negative entry": "nonnegative factorization needs entries ≥ 0; shift, clip or take magnitudes first",
+}
+
+
+def _place(x: Block, bad: Array) -> tuple[int, int, float]:
+    at = int(np.argmax(bad.ravel()))
+    value = float(x.values.ravel()[at])
+    if isinstance(x, CSR):
+        row = int(np.searchsorted(x.indptr, at, side="right")) - 1
+        return x.first + row, int(x.indices[at]), value
+    return x.first + at // x.shape[1], at % x.shape[1], value

@@ -1,0 +1,124 @@
+"""What a fit gives back, in memory or on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nmfkit.blocks import Array
+from nmfkit.errors import StoreError
+from nmfkit.loop import State
+from nmfkit.problem import Problem
+from nmfkit.protocols import Model
+from nmfkit.store import RunStore
+
+
+@dataclass(frozen=True)
+class Result:
+    """A fitted factorization.
+
+    `w` (m, rank) and `h` (rank, n) are read when asked for; a model's further factors are in `factors`.
+    `attributes` are those of the run store: problem, source, versions, timings, status.
+    """
+
+    problem: Problem
+    state: State = field(repr=False)
+    shape: tuple[int, int]
+    attributes: Mapping[str, Any] = field(repr=False)
+    row_names: Sequence[str] | None = field(default=None, repr=False)
+    feature_names: Sequence[str] | None = field(default=None, repr=False)
+    path: str | None = None
+
+    @property
+    def objective(self) -> float:
+        """Loss and regularizers of exactly these factors."""
+        return self.state.objective
+
+    @property
+    def status(self) -> str:
+        """"done", or "interrupted" for the last checkpoint of a run that has not finished."""
+        return "done" if self.state.stopped_by else "interrupted"
+
+    @property
+    def stopped_by(self) -> str | None:
+        """"converged", "max-sweeps" or "time-limit"."""
+        return self.state.stopped_by
+
+    @cached_property
+    def history(self) -> Any:
+        """A record array with `sweep`, `objective` and `seconds`, a row a sweep."""
+        rows = [(r.sweep, r.objective, r.seconds) for r in self.state.history]
+        return np.rec.array(rows, dtype=[("sweep", "i8"), ("objective", "f8"), ("seconds", "f8")])
+
+    @cached_property
+    def factors(self) -> dict[str, Array]:
+        """Every factor by the model's own names."""
+        rows = {name: np.asarray(f) for name, f in self.state.rows.read(0, self.shape[0]).items()}
+        return {**rows, **self.model.factors(self.state.current)}
+
+    @property
+    def w(self) -> Array:
+        """W (m, rank)."""
+        return self.factors["w"]
+
+    @property
+    def h(self) -> Array:
+        """H (rank, n)."""
+        return self.factors["h"]
+
+    @cached_property
+    def model(self) -> Model:
+        """The model with its parts; raises `UsageError` when a plugin that it needs is not installed."""
+        from nmfkit.check import resolve
+
+        return resolve(self.problem).model
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the run store to `path`; raises `StoreError` when something stands there already."""
+        if not all(isinstance(p, str) for p in _parts(self.problem)):
+            raise StoreError("a problem with part objects of your own cannot be stored: register them as a plugin first")
+        if self.path is not None and os.path.abspath(str(path)) == os.path.abspath(self.path):
+            raise StoreError(f"{path} is this run itself")
+        store = RunStore.create(path, _plain(self.attributes), overwrite=overwrite)
+        store.write_names(self.row_names, self.feature_names)
+        shared = self.model.factors(self.state.current)
+        store.finish(self.state, self.shape[0], shared)
+
+    def transform(self, x: Any, **options: Any) -> Array:
+        """Rows of new data on these components; see `nmfkit.transform`."""
+        from nmfkit.api import transform
+
+        transformed: Array = transform(self, x, **options)
+        return transformed
+
+
+def _parts(problem: Problem) -> tuple[Any, ...]:
+    return (problem.model, problem.loss, problem.rule, problem.init, *problem.reg_w, *problem.reg_h)
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of the run without those that its store writes itself."""
+    own = ("status", "has_result", "stopped_by", "objective", "sweeps", "nmfkit_format")
+    return {name: value for name, value in attributes.items() if name not in own}
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    """The result at `path`, or the last checkpoint of a run that has not finished; raises `StoreError`."""
+    store = RunStore.open(path)
+    state = store.restore()
+    attributes = store.attributes
+    m, n = attributes["source"]["shape"]
+    return Result(
+        problem=Problem.from_dict(attributes["problem"]),
+        state=state,
+        shape=(int(m), int(n)),
+        attributes=attributes,
+        row_names=store.names("rows"),
+        feature_names=store.names("features"),
+        path=str(path),
+    )

@@ -1,0 +1,57 @@
+"""What a matrix must be before it is read: two-dimensional, not empty, of real numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nmfkit.errors import DataError, UsageError
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+"""The dtypes that blocks have."""
+
+
+def forced_dtype(dtype: Any) -> np.dtype[Any] | None:
+    """The dtype that the user asked for, None where the data decide; raises `UsageError` for any other."""
+    if dtype is None:
+        return None
+    try:
+        wanted: np.dtype[Any] | None = np.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if wanted is None or wanted not in FLOATS:
+        raise UsageError(f"dtype {dtype!r} is not supported; use float32 or float64")
+    return wanted
+
+
+def block_dtype(stored: Any, forced: Any, uri: str) -> np.dtype[Any]:
+    """The dtype of blocks of data stored as `stored`; raises `DataError` for what is not real numbers."""
+    held: np.dtype[Any] = np.dtype(stored)
+    if held.kind not in "biuf":
+        way_out = "take abs() or the real part first" if held.kind == "c" else "only real numbers factorize"
+        raise DataError(f"{uri}: entries are {_kind(held)} ({held}); {way_out}")
+    if forced is not None:
+        return np.dtype(forced)
+    if held.kind == "f" and held.itemsize in (4, 8):
+        return FLOATS[held.itemsize == 8]
+    # float32 holds every integer up to 2²⁴ and every float16, so these lose nothing at half the memory.
+    return FLOATS[0] if held.itemsize <= 2 else FLOATS[1]
+
+
+def matrix_shape(shape: Sequence[int], uri: str) -> tuple[int, int]:
+    """`shape` as (m, n); raises `DataError` where it is no matrix or has no entries."""
+    if len(shape) != 2:
+        raise DataError(
+            f"{uri}: a matrix has 2 dimensions, this has {len(shape)} {tuple(shape)}; reshape it first"
+        )
+    m, n = (int(s) for s in shape)
+    if m == 0 or n == 0:
+        raise DataError(f"{uri}: the matrix is empty, {m} rows × {n} columns")
+    return (m, n)
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    kinds = {"c": "complex", "O": "Python objects", "M": "dates", "m": "time spans", "V": "records"}
+    return kinds.get(dtype.kind, "text")

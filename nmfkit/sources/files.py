@@ -1,0 +1,93 @@
+"""Paths and URIs: zarr stores open here, every other file by the readers that plugins offer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from nmfkit.errors import NmfkitError, SourceError, UsageError
+
+if TYPE_CHECKING:
+    from nmfkit.protocols import Source
+
+ZARR_SUFFIXES = (".zarr", ".zarr.zip")
+ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+"""Files that make a directory a zarr node, v3 and v2."""
+
+
+def open_path(text: str, *, key: str | None = None, dtype: Any = None) -> Source:
+    """Open a path or URI, by its scheme, its suffix, or the zarr metadata in the directory."""
+    readers = _readers()
+    if reader := _longest(text, readers, "schemes"):
+        return _load(reader, text, key, dtype)
+    if re.match(r"^[A-Za-z][A-Za-z0-9+.-]+://", text) and not text.startswith("file://"):
+        return _open_zarr(text, key, dtype)
+    path = Path(unquote(urlsplit(text).path)) if text.startswith("file://") else Path(text).expanduser()
+    if path.name.lower().endswith(ZARR_SUFFIXES) or is_zarr(path):
+        return _open_zarr(str(path), key, dtype)
+    return _open_file(path, readers, key, dtype)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether `path` is a directory that holds zarr metadata."""
+    return any((path / name).is_file() for name in ZARR_FILES)
+
+
+def _open_file(path: Path, readers: list[Any], key: str | None, dtype: Any) -> Source:
+    if path.is_dir():
+        raise SourceError(
+            f"{path} is a directory without zarr metadata ({', '.join(ZARR_FILES)}), so no zarr store"
+        )
+    reader = _longest(path.name, readers, "suffixes")
+    if not path.exists() and (reader or path.suffix or ":" not in path.name):
+        raise SourceError(f"{path} does not exist")
+    if reader is None:
+        raise UsageError(_unknown(path.name, readers))
+    return _load(reader, str(path), key, dtype)
+
+
+def _open_zarr(uri: str, key: str | None, dtype: Any) -> Source:
+    from nmfkit.sources.zarr_open import open_uri
+
+    return open_uri(uri, key=key, dtype=dtype)
+
+
+def _readers() -> list[Any]:
+    from nmfkit.registry import registry
+
+    return list(registry().readers())
+
+
+def _load(reader: Any, path: str, key: str | None, dtype: Any) -> Source:
+    """The source that a reader makes of `path`; whatever it stumbles over becomes a `SourceError`."""
+    from nmfkit.sources import wrap
+
+    factory = reader.load()
+    try:
+        return wrap(factory(path, key=key, **reader.spec.preset), uri=path, dtype=dtype)
+    except (NmfkitError, MemoryError):
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"{path} cannot be read as {reader.spec.name}: {error or type(error).__name__}"
+        ) from error
+
+
+def _longest(text: str, readers: Iterable[Any], kind: str) -> Any:
+    """The reader whose suffix or scheme fits `text`; the longest wins, so that `.csv.gz` beats `.gz`."""
+    fits = str.endswith if kind == "suffixes" else str.startswith
+    found = [(len(s), r) for r in readers for s in getattr(r.spec, kind) if fits(text.lower(), s.lower())]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _unknown(name: str, readers: list[Any]) -> str:
+    known = sorted({*ZARR_SUFFIXES, *(s for r in readers for s in (*r.spec.suffixes, *r.spec.schemes))})
+    # Of a.b.csvv, the longest part after a dot (or the scheme) that resembles something known.
+    given = [name] if ":" in name else [name[i:].lower() for i, c in enumerate(name) if c == "."]
+    close = next((c for g in given if (c := get_close_matches(g, known, n=1, cutoff=0.6))), [])
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"no reader knows the kind of {name!r}{hint}; known: {', '.join(known)}"

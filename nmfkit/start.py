@@ -1,0 +1,61 @@
+"""Starting from given factors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nmfkit.blocks import Array, Block
+from nmfkit.errors import UsageError
+from nmfkit.probe import Probe
+from nmfkit.protocols import Initializer, Rows, RowStore, Shared, Stats, Sweep
+
+
+@dataclass(frozen=True)
+class Given:
+    """Starting factors as given: `w` (m, r), `h` (r, n); the missing one comes from `other`."""
+
+    w: Array | None
+    h: Array | None
+    other: Initializer
+
+    makes_zeros: ClassVar[bool] = False
+
+    def start(self, sweep: Sweep, probe: Probe, rank: int, seed: int, dtype: Any) -> tuple[RowStore, Array]:
+        """Rows {"w": (rows, rank)} and H (rank, n); raises `UsageError` where a shape or an entry does not fit."""
+        m, n = probe.shape
+        faults = _faults("w", self.w, (m, rank)) + _faults("h", self.h, (rank, n))
+        if faults:
+            raise UsageError("; ".join(faults))
+        rows, h = (None, self.h) if self.w is not None and self.h is not None else self.other.start(
+            sweep, probe, rank, seed, dtype
+        )
+        if self.w is not None:
+            rows, _ = sweep(GivenRows(np.asarray(self.w, dtype=dtype)), None, {}, data=False)
+        assert rows is not None
+        return rows, np.asarray(h if self.h is None else self.h, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """The step that hands each block its rows."""
+
+    w: Array
+
+    def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """{"w": (rows, rank)}, and no statistics."""
+        del rows, shared
+        return {"w": self.w[x.first : x.first + x.shape[0]]}, ()
+
+
+def _faults(name: str, factor: Array | None, shape: tuple[int, int]) -> list[str]:
+    if factor is None:
+        return []
+    if np.shape(factor) != shape:
+        return [f"starting factor {name} has shape {np.shape(factor)}, and the problem needs {shape}"]
+    low = float(np.min(factor))
+    if not (low >= 0 and np.isfinite(np.max(factor))):
+        return [f"starting factor {name} holds negative or non-finite entries"]
+    return []

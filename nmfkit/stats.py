@@ -1,0 +1,56 @@
+"""Additive statistics: sums of nested dicts, tuples and lists of numbers, arrays and low-rank products.
+
+Arrays are accumulated in float64, whatever the precision of the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nmfkit.lowrank import LowRank
+
+
+@dataclass(frozen=True)
+class Least:
+    """A number whose sum with another is the smaller of the two, so that a minimum is a statistic, too."""
+
+    value: float
+
+    def __add__(self, other: Least) -> Least:
+        return Least(min(self.value, other.value))
+
+
+def widen(stats: Any) -> Any:
+    """`stats` as an accumulator of its own: float64 arrays that `add` may change."""
+    if isinstance(stats, dict):
+        return {name: widen(part) for name, part in stats.items()}
+    if isinstance(stats, LowRank):
+        return LowRank(stats.u, stats.v.astype(np.float64))
+    if isinstance(stats, tuple) and hasattr(stats, "_fields"):
+        return type(stats)(*map(widen, stats))
+    if isinstance(stats, tuple | list):
+        return type(stats)(map(widen, stats))
+    if hasattr(stats, "astype"):
+        return stats.astype(np.float64)
+    return stats
+
+
+def add(total: Any, stats: Any) -> Any:
+    """`total` + `stats`; arrays of `total` (from `widen`) are changed in place."""
+    if isinstance(total, dict):
+        if total.keys() != stats.keys():
+            raise ValueError(f"statistics of one sweep differ in names: {sorted(total)} and {sorted(stats)}")
+        return {name: add(part, stats[name]) for name, part in total.items()}
+    if isinstance(total, LowRank):
+        return total + stats
+    if isinstance(total, tuple) and hasattr(total, "_fields"):
+        return type(total)(*map(add, total, stats))
+    if isinstance(total, tuple | list):
+        return type(total)(map(add, total, stats))
+    if hasattr(total, "astype"):
+        total += stats
+        return total
+    return total + stats

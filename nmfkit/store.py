@@ -1,0 +1,276 @@
+"""A run on disk: one zarr v3 group with factors, history, problem and a checkpoint to continue from.
+
+Nothing half-written is ever taken for a result. A new run is made aside and moved into place once its data are
+known to be good. A checkpoint goes into a slot of its own, and one atomic write of an attribute makes it the
+valid one. The final factors count only when `status` says `done`, which is written last.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, BloscShuffle
+
+from nmfkit.blocks import Array
+from nmfkit.errors import StoreError
+from nmfkit.loop import Record, State
+from nmfkit.protocols import Rows, RowStore
+from nmfkit.tree_text import flatten, unflatten
+
+FORMAT = 1
+CHUNK = 8 * 2**20
+"""Bytes of a chunk of rows."""
+
+
+class StoredRows:
+    """Rows of the row-sharded factors in zarr arrays, read as a fit continues or a result is loaded."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self.arrays = dict(arrays)
+
+    def read(self, lo: int, hi: int) -> Rows:
+        """The rows `lo` … `hi`; raises `StoreError` where they cannot be read."""
+        with _explained("read", str(next(iter(self.arrays.values())).store_path)):
+            return {name: np.asarray(a[lo:hi]) for name, a in self.arrays.items()}
+
+
+class RunStore:
+    """The zarr group of one run."""
+
+    def __init__(self, path: str, group: zarr.Group) -> None:
+        self.path, self.group = path, group
+
+    # --- opening ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], mode: Any = "r") -> RunStore:
+        """An existing run; raises `StoreError` when there is none at `path`, or one of a newer format."""
+        path = str(path)
+        if "://" not in path and not Path(path).exists():
+            raise StoreError(f"{path} does not exist")
+        try:
+            group = zarr.open_group(path, mode="r" if mode == "r" else "r+")
+        except Exception as error:
+            raise StoreError(f"{path} is not a readable zarr group: {error}") from error
+        if "problem" not in group.attrs:
+            raise StoreError(f"{path} is no run of nmfkit: it holds no problem; make one with nmfkit fit SRC -o {path}")
+        if int(group.attrs.get("nmfkit_format", 0)) > FORMAT:  # type: ignore[call-overload]
+            raise StoreError(f"{path} was written by a newer nmfkit (format {group.attrs['nmfkit_format']})")
+        return cls(path, group)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], attributes: Mapping[str, Any], *, overwrite: bool) -> RunStore:
+        """A new run in place of whatever run was there, if `overwrite` allows; see `refuse_existing`."""
+        path = str(path)
+        refuse_existing(path, overwrite=overwrite)
+        attributes = {"nmfkit_format": FORMAT, "status": "running", **attributes}
+        with _explained("write", path):
+            if "://" in path:
+                return cls(path, zarr.open_group(path, mode="w", attributes=attributes))
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+            try:
+                zarr.open_group(str(aside), mode="w", attributes=attributes)
+                replace_tree(aside, target)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+            return cls(path, zarr.open_group(path, mode="r+"))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The group's attributes: problem, source, status, objective, seed, versions, timings."""
+        return dict(self.group.attrs.asdict())
+
+    def update(self, **attributes: Any) -> None:
+        """Change attributes in one atomic write."""
+        with _explained("write", self.path):
+            self.group.attrs.update(attributes)
+
+    # --- checkpoints -----------------------------------------------------------------------------------
+
+    def checkpoint(self, state: State, count: int) -> None:
+        """Write `state` (of `count` rows) into a fresh slot, make that the valid one, drop the one before."""
+        with _explained("write a checkpoint to", self.path):
+            root = self.group.require_group("checkpoint")
+            old = root.attrs.get("slot")
+            slot = "b" if old == "a" else "a"
+            group = root.create_group(slot, overwrite=True)
+            write_rows(group.create_group("rows"), state.rows, count)
+            self._write_state(group, state)
+            root.attrs.update({"slot": slot, "sweep": state.sweep})
+            if old is not None:
+                del root[str(old)]
+
+    def finish(self, state: State, count: int, factors: Mapping[str, Array], **attributes: Any) -> None:
+        """Write the result: factors, history, and what continuing it needs; `status` becomes done last."""
+        with _explained("write the result to", self.path):
+            if self.attributes.get("has_result"):
+                # An older result is about to be overwritten: the new one must be safe elsewhere first.
+                self.checkpoint(state, count)
+                self.group.attrs.update({"status": "running", "has_result": False})
+            write_rows(self.group, state.rows, count)
+            for name, factor in factors.items():
+                _write_array(self.group, name, factor)
+            history = self.group.require_group("history")
+            for name in ("sweep", "objective", "seconds"):
+                _write_array(history, name, np.array([getattr(r, name) for r in state.history]))
+            root = self.group.require_group("checkpoint")
+            self._write_state(root.create_group("final", overwrite=True), state)
+            root.attrs.update({"slot": "final", "sweep": state.sweep})
+            for slot in ("a", "b"):
+                if slot in root:
+                    del root[slot]
+            done = {"status": "done", "has_result": True, "stopped_by": state.stopped_by}
+            self.group.attrs.update({**done, "objective": state.objective, "sweeps": state.sweep, **attributes})
+
+    def restore(self) -> State:
+        """The state of the valid checkpoint; raises `StoreError` when there is none."""
+        with _explained("read a checkpoint of", self.path):
+            slot = self.group["checkpoint"].attrs.get("slot") if "checkpoint" in self.group else None
+            if slot is None:
+                raise StoreError(f"{self.path} was interrupted before its first checkpoint; fit it again with --overwrite")
+            group: Any = self.group[f"checkpoint/{slot}"]
+            text = group.attrs["state"]
+            arrays = [np.asarray(group["arrays"][str(i)][...]) for i in range(int(group.attrs["arrays"]))]
+            rows: Any = self.group if slot == "final" else group["rows"]
+            columns = [np.asarray(group["history"][n][:]).tolist() for n in ("sweep", "objective", "seconds")]
+            return State(
+                rows=StoredRows({name: rows[name] for name in group.attrs["row_factors"]}),
+                current=unflatten(text["current"], arrays),
+                following=unflatten(text["following"], arrays),
+                history=tuple(Record(*row) for row in zip(*columns, strict=True)),
+                stopped_by=group.attrs.get("stopped_by"),
+            )
+
+    def _write_state(self, group: zarr.Group, state: State) -> None:
+        arrays: list[Array] = []
+        text = {"current": flatten(state.current, arrays), "following": flatten(state.following, arrays)}
+        folder = group.create_group("arrays")
+        for i, array in enumerate(arrays):
+            _write_array(folder, str(i), array)
+        history = group.create_group("history")
+        for name in ("sweep", "objective", "seconds"):
+            _write_array(history, name, np.array([getattr(r, name) for r in state.history]))
+        row_factors = sorted(state.rows.read(0, 1))
+        group.attrs.update(
+            {"state": text, "arrays": len(arrays), "row_factors": row_factors, "stopped_by": state.stopped_by}
+        )
+
+    # --- names -----------------------------------------------------------------------------------------
+
+    def write_names(self, rows: Sequence[str] | None, features: Sequence[str] | None) -> None:
+        """Store the names of rows and features where they are known."""
+        with _explained("write", self.path):
+            for name, names in (("rows", rows), ("features", features)):
+                if names is not None:
+                    _write_array(self.group, name, np.array(list(names), dtype=str))
+
+    def names(self, which: str) -> list[str] | None:
+        """The stored names of "rows" or "features"."""
+        return [str(n) for n in np.asarray(self.group[which][:]).tolist()] if which in self.group else None  # type: ignore[index]
+
+
+def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Raise `StoreError` if something stands at `path` that may not be replaced, or nothing can be written there."""
+    text = str(path)
+    if "://" in text:
+        return
+    target = Path(text)
+    if target.exists():
+        if not overwrite:
+            raise StoreError(f"{text} exists already; choose another output, or replace it with --overwrite")
+        if not _is_ours(target):
+            raise StoreError(f"{text} exists and is no output of nmfkit, so --overwrite leaves it alone; remove it yourself")
+    parent = next(p for p in (target.absolute().parent, *target.absolute().parents) if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"{text} cannot be written: {parent} is not a writable folder")
+
+
+def replace_tree(new: Path, target: Path) -> None:
+    """Move the folder `new` to `target`; an old one goes only once the new one stands."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_ours(target: Path) -> bool:
+    if not target.is_dir():
+        return False
+    if not any(target.iterdir()):
+        return True
+    try:
+        return "nmfkit_format" in zarr.open_group(str(target), mode="r").attrs
+    except Exception:
+        return False
+
+
+def write_rows(group: zarr.Group, rows: RowStore, count: int) -> None:
+    """Write all `count` rows of every factor as arrays of `group`, one chunk at a time."""
+    arrays: dict[str, Any] = {}
+    first = rows.read(0, 1)
+    step = max(1, CHUNK // max(1, max(f.shape[1] * f.dtype.itemsize for f in first.values())))
+    for lo in range(0, count, step):
+        hi = min(count, lo + step)
+        for name, f in rows.read(lo, hi).items():
+            if name not in arrays:
+                arrays[name] = _create(group, name, (count, f.shape[1]), f.dtype, (min(step, count), f.shape[1]))
+            arrays[name][lo:hi] = f
+
+
+def _write_array(group: zarr.Group, name: str, values: Array) -> None:
+    values = np.asarray(values)
+    rows = max(1, CHUNK // max(1, values.nbytes // max(1, len(values)))) if values.ndim else 1
+    chunks = (max(1, min(rows, len(values))), *map(_at_least_one, values.shape[1:])) if values.ndim else ()
+    array = _create(group, name, values.shape, values.dtype, chunks)
+    array[...] = values
+
+
+def _at_least_one(side: int) -> int:
+    return max(1, side)
+
+
+def _create(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...]) -> Any:
+    codec = BloscCodec(cname="lz4", clevel=5, shuffle=BloscShuffle.shuffle, typesize=max(1, np.dtype(dtype).itemsize))
+    with warnings.catch_warnings():
+        # zarr warns that fixed-length strings may yet change their name in the format; we read them ourselves.
+        warnings.filterwarnings("ignore", category=UserWarning, module="zarr")
+        warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
+        return group.create_array(
+            name,
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks or (1,) * len(shape),
+            compressors=codec if np.dtype(dtype).kind in "fiu" else "auto",
+            overwrite=True,
+            config={"write_empty_chunks": True},
+        )
+
+
+@contextmanager
+def _explained(doing: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise StoreError(f"cannot {doing} {path}: {why}; what was complete before is still there") from error
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise StoreError(f"cannot {doing} {path}: {type(error).__name__}: {error}") from error

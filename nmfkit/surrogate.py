@@ -1,0 +1,158 @@
+"""Surrogates: separable majorisers that are sums of powers, and the algebra that lets parts add theirs.
+
+With t = f / f̃ (new over old, entry by entry) a part's surrogate at f̃ is a mapping {power p: coefficient c_p}
+that stands for  f̃ Σ_p c_p t^p / p  (f̃ c_0 ln t at p = 0). Its derivative in f is Σ_p c_p t^(p−1), so
+
+- surrogates add by adding coefficients, and the sum majorises the sum of the parts;
+- the gradient of the majorised function at f̃ is Σ_p c_p (t = 1);
+- the next iterate is f̃ t with t the root of Σ_p c_p t^(p−1) = 0.
+
+The coefficients are derivatives in f, not in t: an entry that is exactly zero then needs no special care.
+
+**Contract.** Coefficients are nonnegative at powers > 1, nonpositive at powers < 1, of any sign at power 1. The
+derivative is then nondecreasing in t, and there is at most one positive root; without one the minimum is t = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import TypeAlias
+
+import numpy as np
+
+from nmfkit.blocks import Array
+
+Surrogate: TypeAlias = Mapping[float, Array]
+"""{power: coefficient array of the factor's shape (or broadcastable to it)}."""
+
+REACH = 60.0
+"""|ln t| that one step may reach: e^±60 leaves the range of any floor, and no overflow follows."""
+
+
+def plus(*surrogates: Surrogate) -> Surrogate:
+    """The surrogate of a sum of parts: coefficients of equal powers added."""
+    total: dict[float, Array] = {}
+    for surrogate in surrogates:
+        for power, coefficient in surrogate.items():
+            p = float(power)
+            total[p] = total[p] + coefficient if p in total else coefficient
+    return total
+
+
+def gradient(surrogate: Surrogate) -> Array:
+    """The gradient of the majorised function where the surrogate was made: Σ_p c_p."""
+    return reduce(np.add, surrogate.values())
+
+
+def root(surrogate: Surrogate) -> Array:
+    """The t ≥ 0 that minimises the surrogate, entry by entry: Σ_p c_p t^(p−1) = 0.
+
+    Two powers p > q: (−c_q / c_p)^(1 / (p − q)). Three evenly spaced powers (as {2, 1, 0}: KL with L2 or a
+    log-determinant): the positive root of a quadratic. Anything else: safeguarded Newton in ln t. Entries
+    without any slope (all coefficients zero) stay at t = 1.
+    """
+    powers = sorted(surrogate, reverse=True)
+    if len(powers) == 1:
+        t = _one_power(surrogate[powers[0]], powers[0])
+    elif len(powers) == 2:
+        high, low = powers
+        t = _two_powers(surrogate[high], surrogate[low], high - low)
+    elif len(powers) == 3 and np.isclose(powers[0] - powers[1], powers[1] - powers[2]):
+        t = _quadratic(*(surrogate[p] for p in powers)) ** _exponent(powers[0] - powers[1])
+    else:
+        t = _newton(surrogate)
+    return np.minimum(t, np.exp(np.full_like(t, REACH)))
+
+
+def _exponent(spacing: float) -> float:
+    # An integer exponent keeps NumPy on its fast paths (t**1.0 copies, t**0.5 is a square root).
+    return 1.0 / spacing
+
+
+def _one_power(c: Array, power: float) -> Array:
+    """Σ is one term: it pushes to zero if it grows, and has no finite minimum if it falls."""
+    del power
+    return np.where(c > 0, np.zeros_like(c), np.where(c < 0, np.full_like(c, np.exp(REACH)), np.ones_like(c)))
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """numerator / denominator for nonnegative arrays; 0 / 0 is 1 (nothing pulls), n / 0 is huge."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    safe = np.maximum(denominator, np.finfo(denominator.dtype).tiny)
+    with np.errstate(over="ignore"):
+        quotient = numerator / safe
+    return np.where((denominator > 0) | (numerator > 0), quotient, np.ones_like(quotient))
+
+
+def _two_powers(high: Array, low: Array, spacing: float) -> Array:
+    t = _ratio(np.maximum(-low, 0), high)
+    return t if spacing == 1.0 else np.minimum(t, _ceiling(t, spacing)) ** _exponent(spacing)
+
+
+def _ceiling(t: Array, spacing: float) -> Array:
+    return np.full_like(t, min(np.exp(REACH * spacing), float(np.finfo(t.dtype).max)))
+
+
+def _quadratic(a: Array, b: Array, c: Array) -> Array:
+    """The root s ≥ 0 of a s² + b s + c = 0 with a ≥ 0, c ≤ 0, without cancellation for either sign of b."""
+    minus_c = np.maximum(-c, 0)
+    scale = np.maximum(np.maximum(a, np.abs(b)), minus_c)
+    scale = np.where(scale > 0, scale, np.ones_like(scale))  # squares then neither overflow nor vanish
+    a, b, minus_c = a / scale, b / scale, minus_c / scale
+    r = np.sqrt(b * b + 4 * a * minus_c)
+    return np.where(b > 0, _ratio(2 * minus_c, np.maximum(b + r, 0)), _ratio(np.maximum(r - b, 0), 2 * a))
+
+
+def _newton(surrogate: Surrogate) -> Array:
+    """Newton on ln P − ln N in z = ln t, where P and N are the rising and the falling terms' sizes.
+
+    The function is nondecreasing in z and close to linear, so a few steps suffice; a bracket that every
+    evaluation narrows takes over where a step leaves it.
+    """
+    rising, falling = _signed_terms(surrogate)
+    shape = np.broadcast_arrays(*(c for _, c in rising), *(c for _, c in falling))[0]
+    z = np.zeros_like(shape)
+    lo, hi = np.full_like(z, -REACH), np.full_like(z, REACH)
+    tolerance = 4 * float(np.finfo(z.dtype).eps)
+    for _ in range(100):
+        p, p_slope = _log_sum(rising, z)
+        n, n_slope = _log_sum(falling, z)
+        excess = p - n
+        lo, hi = np.where(excess < 0, z, lo), np.where(excess > 0, z, hi)
+        step = excess / np.maximum(p_slope - n_slope, 1e-3)
+        proposal = z - np.minimum(np.maximum(step, -8.0), 8.0)
+        inside = (proposal > lo) & (proposal < hi)
+        following = np.where(excess == 0, z, np.where(inside, proposal, (lo + hi) / 2))
+        moved = np.abs(following - z)
+        z = following
+        if bool(np.all(moved <= tolerance * (1 + np.abs(z)))):
+            break
+    t = np.exp(z)
+    pull = reduce(np.maximum, (c for _, c in falling))
+    push = reduce(np.maximum, (c for _, c in rising))
+    return np.where(pull > 0, t, np.where(push > 0, np.zeros_like(t), np.ones_like(t)))
+
+
+def _signed_terms(surrogate: Surrogate) -> tuple[list[tuple[float, Array]], list[tuple[float, Array]]]:
+    """(exponent, size) of the rising and of the falling terms; power 1 may hold either sign."""
+    rising: list[tuple[float, Array]] = []
+    falling: list[tuple[float, Array]] = []
+    for power, c in surrogate.items():
+        if power >= 1:
+            rising.append((power - 1, np.maximum(c, 0)))
+        if power <= 1:
+            falling.append((power - 1, np.maximum(-c, 0)))
+    empty = np.zeros_like(next(iter(surrogate.values())))
+    return rising or [(0.0, empty)], falling or [(0.0, empty)]
+
+
+def _log_sum(terms: list[tuple[float, Array]], z: Array) -> tuple[Array, Array]:
+    """ln Σ c e^(k z) and its slope in z; a sum of zeros counts as the smallest positive number."""
+    tiny = float(np.finfo(z.dtype).tiny)
+    logs = [np.log(np.maximum(c, tiny)) + k * z for k, c in terms]
+    top = reduce(np.maximum, logs)
+    weights = [np.exp(value - top) for value in logs]
+    total = reduce(np.add, weights)
+    slope = reduce(np.add, [k * w for (k, _), w in zip(terms, weights, strict=True)]) / total
+    return top + np.log(total), slope

@@ -1,0 +1,26 @@
+"""The output of `transform`: a zarr group with the rows of W for new data."""
+
+from __future__ import annotations
+
+import os
+
+from nmfkit.protocols import RowStore, Source
+from nmfkit.result import Result
+from nmfkit.store import RunStore, write_rows
+from nmfkit.versions import versions
+
+
+def write_transformed(
+    out: str | os.PathLike[str], rows: RowStore, source: Source, result: Result, *, overwrite: bool
+) -> None:
+    """Write `w` (m', rank), the row names where known, and where both came from."""
+    attributes = {
+        "transform_of": result.path or "a result in memory",
+        "source": {"uri": source.uri, "shape": list(source.shape)},
+        "problem": result.problem.to_dict(),
+        "versions": versions(),
+    }
+    store = RunStore.create(out, attributes, overwrite=overwrite)
+    write_rows(store.group, rows, source.shape[0])
+    store.write_names(source.row_names, None)
+    store.update(status="done")

@@ -1,0 +1,20 @@
+"""Which software made a result."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from nmfkit import __version__
+from nmfkit.registry import registry
+
+
+def versions() -> dict[str, str]:
+    """Versions of nmfkit, of every loaded plugin's distribution, and of what does the arithmetic."""
+    found = {"nmfkit": __version__, "python": platform.python_version(), **registry().versions}
+    for name in ("numpy", "scipy", "zarr", "numba"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

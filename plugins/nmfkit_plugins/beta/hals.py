@@ -1,0 +1,83 @@
+"""Hierarchical alternating least squares, on the Gram form, a block of rows at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nmfkit.blocks import Array, Block
+from nmfkit.gram import Gram
+from nmfkit.protocols import HasGram, HasQuadratic, Penalty, Stats, Term
+
+
+@dataclass(frozen=True)
+class HALS:
+    """Exact minimisation of one column after the other, `inner` times over: f_k ← max(0, f_k + (c_k − F q_k) / q_kk).
+
+    For ½ tr(F Q Fᵀ) − ⟨F, C⟩ with Q, C from the loss and the regularizers. Cichocki & Phan, IEICE Trans. E92-A(3),
+    2009; several inner sweeps after Gillis & Glineur, Neural Computation 24(4), 2012: they cost no product with X.
+    """
+
+    inner: int = 4
+
+    needs: ClassVar[tuple[type, ...]] = (HasGram,)
+    accepts: ClassVar[tuple[type, ...]] = (HasQuadratic,)
+    monotone: ClassVar[bool] = True
+    gathers_once: ClassVar[bool] = True
+    traps_zeros: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.inner < 1:
+            raise ValueError(f"inner must be at least 1, not {self.inner}")
+
+    @property
+    def elementwise(self) -> bool:
+        """False: only products with x, no temporary of its size."""
+        return False
+
+    def prepare(self, loss: Any, other: Array) -> Array:
+        """Q = otherᵀ other, in float64: the value cancels against it."""
+        q: Array = loss.gram(other.astype(np.float64, copy=False))
+        return q
+
+    def gather(self, term: Term) -> Array:
+        """C = x other."""
+        return term.cross()
+
+    def update(
+        self, f: Array, loss: Any, prepared: Array, gathered: Array, penalty: Penalty, floor: float
+    ) -> Array:
+        """`inner` sweeps over the columns; zero columns of the other factor leave theirs unchanged."""
+        del loss, floor
+        total = Gram(prepared, gathered)
+        for quadratic in penalty.quadratics(f):
+            total = total.plus(quadratic)
+        # Columns of F as contiguous rows: each step is then one matrix-vector product.
+        columns = np.array(f.T, dtype=np.result_type(f, total.c), order="C", copy=True)
+        targets = np.ascontiguousarray(total.c.T)
+        q = total.q.astype(columns.dtype, copy=False)
+        for _ in range(self.inner):
+            _sweep(columns, q, targets)
+        return columns.T
+
+    def constant(self, loss: Any, x: Block) -> float:
+        """½ Σ x²."""
+        return float(loss.offset(x))
+
+    def value(self, term: Term, f: Array, prepared: Array, gathered: Array) -> float:
+        """½ ⟨FᵀF, Q⟩ − ⟨F, C⟩: the loss without ½ Σ x², from the products at hand."""
+        del term
+        gram = (f.T @ f).astype(np.float64)
+        quadratic = 0.5 * float(np.sum(gram * prepared))
+        return quadratic - float(np.sum(f * gathered, dtype=np.float64))
+
+
+def _sweep(columns: Array, q: Array, targets: Array) -> None:
+    """One pass over the r columns, stored as rows of `columns` (r, rows), in place."""
+    diagonal = np.diagonal(q).tolist()
+    for k, curvature in enumerate(diagonal):
+        if curvature > 0:
+            step = (targets[k] - q[k] @ columns) / curvature
+            columns[k] = np.maximum(columns[k] + step, 0)

@@ -1,0 +1,61 @@
+"""The multiplicative rule: the root of the summed surrogates, for any loss and regularizers that have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nmfkit.blocks import Array, Block
+from nmfkit.lowrank import formed
+from nmfkit.protocols import HasSplit, HasSurrogate, Penalty, Pulled, Stats, Term
+from nmfkit.surrogate import plus, root
+
+
+@dataclass(frozen=True)
+class Multiplicative:
+    """f ← f̃ t with t the root of Σ_p c_p t^(p−1), the derivative of loss and regularizers majorised at f̃.
+
+    Never raises the objective (the surrogates' sum majorises it). Zero is a fixed point of any product, so
+    entries are kept at or above a floor far below the data's scale.
+    """
+
+    needs: ClassVar[tuple[type, ...]] = (HasSplit,)
+    accepts: ClassVar[tuple[type, ...]] = (HasSurrogate,)
+    monotone: ClassVar[bool] = True
+    gathers_once: ClassVar[bool] = False
+    traps_zeros: ClassVar[bool] = True
+
+    @property
+    def elementwise(self) -> bool:
+        """True: the halves have the size of x."""
+        return True
+
+    def prepare(self, loss: Any, other: Array) -> Stats:
+        """Nothing: both halves come with the data."""
+        del loss, other
+        return ()
+
+    def gather(self, term: Term) -> Pulled:
+        """The halves of the loss, pulled back to the factor."""
+        return term.pulled()
+
+    def update(
+        self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, floor: float
+    ) -> Array:
+        """f̃ times the root of the surrogates, at least `floor`."""
+        del prepared
+        pulled = Pulled(formed(gathered.pos), formed(gathered.neg))
+        surrogate = plus(loss.surrogate(pulled), *penalty.surrogates(f))
+        return np.maximum(f * root(surrogate), floor)
+
+    def constant(self, loss: Any, x: Block) -> float:
+        """0: `value` gives the whole loss."""
+        del loss, x
+        return 0.0
+
+    def value(self, term: Term, f: Array, prepared: Stats, gathered: Stats) -> float:
+        """The loss, where the next gathering needs ŷ formed anyway."""
+        del f, prepared, gathered
+        return float(term.loss.value(term.x, term.y))

@@ -1,0 +1,41 @@
+"""Choosing a matrix in a file that holds several things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nmfkit.errors import SourceError, UsageError
+
+
+def no_key(path: str, key: str | None) -> None:
+    """Refuse a key for a format that holds one matrix."""
+    if key is not None:
+        raise UsageError(f"{path} holds a single matrix, so --key {key!r} has nothing to choose")
+
+
+def choose(
+    path: str, key: str | None, shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]
+) -> str:
+    """The name of the matrix: `key`, or the only candidate that is no vector, or the only one there is.
+
+    `shapes` are the candidates, `others` what else the file holds and what it is.
+    """
+    if key is not None:
+        if key in shapes:
+            return key
+        why = f"is {others[key]}, no matrix" if key in others else "does not exist"
+        raise UsageError(f"{path}: {key!r} {why}. {_listing(shapes, others)}")
+    matrices = [name for name, shape in shapes.items() if min(shape) > 1] or list(shapes)
+    if len(matrices) == 1:
+        return matrices[0]
+    if not matrices:
+        raise SourceError(f"{path} holds no matrix. {_listing(shapes, others)}")
+    raise SourceError(
+        f"{path} holds several matrices; choose one with --key NAME. {_listing(shapes, others)}"
+    )
+
+
+def _listing(shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]) -> str:
+    parts = [f"{name} {'×'.join(map(str, shape))}" for name, shape in shapes.items()]
+    parts += [f"{name} ({what})" for name, what in others.items()]
+    return f"It holds: {', '.join(parts)}" if parts else "It is empty"

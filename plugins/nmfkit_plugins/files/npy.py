@@ -1,0 +1,16 @@
+"""`.npy`: one NumPy array, memory-mapped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nmfkit_plugins.files.containers import no_key
+
+
+def read(path: str, *, key: str | None = None) -> np.ndarray[Any, Any]:
+    """The array in `path`, mapped read-only: rows are read when they are needed."""
+    no_key(path, key)
+    array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

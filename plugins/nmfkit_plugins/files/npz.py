@@ -1,0 +1,89 @@
+"""`.npz`: what `scipy.sparse.save_npz` writes, CSR or CSC parts with others beside them, arrays by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nmfkit.errors import SourceError
+from nmfkit.protocols import Source
+from nmfkit.sources import ArraySource, SparseSource
+from nmfkit_plugins.files.containers import choose
+
+PARTS = ("data", "indices", "indptr", "shape")
+SPARSE = "sparse"
+"""How the matrix is listed whose parts have no prefix."""
+
+
+def read(path: str, *, key: str | None = None) -> Source:
+    """The matrix in `path`: a 2-D array by its name, or sparse parts by prefix (`attr` for `attr_data`).
+
+    Text members `rows` and `features` of fitting length become names.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        if {"format", "shape", "data"} <= set(file.files) and key is None:
+            from scipy.sparse import load_npz
+
+            return _source(load_npz(path), path, file)
+        prefixes = _prefixes(file.files)
+        arrays, others = _arrays(file, prefixes)
+        shapes = {name: tuple(int(s) for s in file[f"{p}shape"]) for name, p in prefixes.items()}
+        name = choose(path, key, shapes | arrays, others)
+        matrix = _compressed(path, file, prefixes[name]) if name in prefixes else file[name]
+        return _source(matrix, path, file)
+
+
+def _prefixes(members: Sequence[str]) -> dict[str, str]:
+    """Sparse matrices among the members, by name: their parts are `prefix` + data, indices, indptr, shape."""
+    prefixes = [m.removesuffix("indptr") for m in members if m.endswith("indptr")]
+    return {p.rstrip("_.-") or SPARSE: p for p in prefixes if all(p + part in members for part in PARTS)}
+
+
+def _arrays(file: Any, prefixes: dict[str, str]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes of the 2-D arrays of numbers, and what the other members are."""
+    parts = {p + part for p in prefixes.values() for part in PARTS}
+    arrays: dict[str, tuple[int, ...]] = {}
+    others: dict[str, str] = {}
+    for name in file.files:
+        if name in parts:
+            continue
+        try:
+            member = file[name]
+        except ValueError:
+            others[name] = "Python objects"
+            continue
+        if member.ndim == 2 and member.dtype.kind in "biufc":
+            arrays[name] = member.shape
+        else:
+            others[name] = f"{member.ndim}-D {member.dtype}"
+    return arrays, others
+
+
+def _compressed(path: str, file: Any, prefix: str) -> Any:
+    """CSR or CSC parts, told apart by the length of `indptr`; where both fit, rows are taken."""
+    from scipy.sparse import csc_array, csr_array
+
+    data, indices, indptr, shape = (file[prefix + part] for part in PARTS)
+    m, n = (int(s) for s in shape)
+    kinds = [kind for kind, length in ((csr_array, m), (csc_array, n)) if len(indptr) == length + 1]
+    if not kinds:
+        raise SourceError(
+            f"{path}: {prefix}indptr has {len(indptr)} elements, which fits neither {m} rows nor {n} columns"
+        )
+    return kinds[0]((data, indices, indptr), shape=(m, n))
+
+
+def _source(matrix: Any, path: str, file: Any) -> Source:
+    m, n = matrix.shape if matrix.ndim == 2 else (0, 0)
+    kind = ArraySource if isinstance(matrix, np.ndarray) else SparseSource
+    return kind(matrix, uri=path, row_names=_text(file, "rows", m), feature_names=_text(file, "features", n))
+
+
+def _text(file: Any, name: str, length: int) -> tuple[str, ...] | None:
+    if name not in file.files:
+        return None
+    member = file[name]
+    fits = member.shape == (length,) and member.dtype.kind in "US"
+    return tuple(member.astype(str).tolist()) if fits else None
