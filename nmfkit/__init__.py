@@ -38,7 +38,30 @@ _HOMES = {
     "Interrupted": "nmfkit.errors",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = [
+    "DataError",
+    "Incompatible",
+    "Interrupted",
+    "NmfkitError",
+    "PartSpec",
+    "PluginError",
+    "Problem",
+    "ReaderSpec",
+    "Result",
+    "SourceError",
+    "StoreError",
+    "UsageError",
+    "__version__",
+    "convert",
+    "explain",
+    "fit",
+    "hookimpl",
+    "load",
+    "open_source",
+    "plugins",
+    "resume",
+    "transform",
+]
 
 if TYPE_CHECKING:
     from nmfkit.api import explain, fit, load, plugins, resume, transform

@@ -32,6 +32,9 @@ from nmfkit.versions import versions
 
 __all__ = ["explain", "fit", "load", "plugins", "resume", "transform"]
 
+IN_MEMORY = "memory"
+"""The URI of a source that no path leads to."""
+
 CHECKPOINT_SECONDS = 60.0
 """Time between checkpoints when no number of sweeps is given."""
 
@@ -216,7 +219,9 @@ def transform(
         if found["nonzero"]:
             check_data(resolved, summarise(source.shape, found))
         watcher.stage("transform")
-        rows, _ = executor.sweep(resolved.model.encode, None, {**shared, "encode.sweeps": max_sweeps, "encode.tol": tol})
+        rows, _ = executor.sweep(
+            resolved.model.encode, None, {**shared, "encode.sweeps": max_sweeps, "encode.tol": tol}
+        )
         if out is not None:
             from nmfkit.transformed import write_transformed
 
@@ -362,8 +367,8 @@ def _attributes(problem: Problem, source: Source, plan: Plan, key: str | None) -
 def _same_source(stored: Mapping[str, Any], x: Any, problem: Problem) -> Source:
     if x is None:
         uri = stored["uri"]
-        if uri.startswith("<"):
-            raise StoreError(f"the run was fitted to {uri}, which is gone; pass the same data again: resume(path, X)")
+        if uri == IN_MEMORY:
+            raise StoreError("the run was fitted to data in memory; pass the same data again: nmfkit.resume(path, X)")
         x = uri
     source = open_source(x, key=stored.get("key"), dtype=problem.dtype or stored["dtype"])
     if list(source.shape) != list(stored["shape"]) or fingerprint(source) != stored["fingerprint"]:
@@ -399,7 +404,7 @@ def _integer(value: Any) -> int:
 
 def _dtype_name(dtype: Any) -> str:
     try:
-        return np.dtype(dtype).name
+        return str(np.dtype(dtype).name)
     except TypeError:
         raise UsageError(f"dtype {dtype!r} is not one of float32, float64") from None
 

@@ -22,9 +22,15 @@ class Linear(Protocol):
     """Anything that multiplies a tall array: a block, its transpose."""
 
     @property
-    def shape(self) -> tuple[int, int]: ...
+    def shape(self) -> tuple[int, int]:
+        """(p, q)."""
+        ...
+
     @property
-    def T(self) -> Linear: ...
+    def T(self) -> Linear:
+        """The transpose (q, p), for products."""
+        ...
+
     def dot(self, b: Array) -> Array:
         """This (p, q) times `b` (q, r)."""
         ...
@@ -33,14 +39,26 @@ class Linear(Protocol):
 class Block(Linear, Protocol):
     """Rows `first` … `first + shape[0]` of X."""
 
-    first: int
-    values: Array
-    """Every entry (rows, n) of a dense block, the stored entries (nnz,) of a CSR block."""
+    @property
+    def first(self) -> int:
+        """The number of its first row in X."""
+        ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def values(self) -> Array:
+        """Every entry (rows, n) of a dense block, the stored entries (nnz,) of a CSR block."""
+        ...
+
     @property
-    def nbytes(self) -> int: ...
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the entries."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        ...
+
     def like(self, values: Array) -> Block:
         """The same pattern with other `values`."""
         ...
@@ -51,6 +69,10 @@ class Block(Linear, Protocol):
 
     def dense(self) -> Array:
         """Every entry, (rows, n)."""
+        ...
+
+    def tdot(self, b: Array) -> Array:
+        """The transpose of this (rows, n) times `b` (rows, r)."""
         ...
 
 
@@ -73,7 +95,7 @@ class Transposed:
 
     def dot(self, b: Array) -> Array:
         """xᵀ b, `b` (rows, r)."""
-        return self.of.tdot(b)  # type: ignore[attr-defined, no-any-return] # both kinds of block have it
+        return self.of.tdot(b)
 
 
 @dataclass(frozen=True)

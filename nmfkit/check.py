@@ -12,8 +12,8 @@ from nmfkit.probe import Probe
 from nmfkit.problem import Problem, is_auto, part_text
 from nmfkit.protocols import (
     HasProx,
-    Initializer,
     Ingredients,
+    Initializer,
     Loss,
     Model,
     Regularizer,
@@ -34,7 +34,7 @@ class Resolved:
 
     problem: Problem
     model: Model
-    initializer: Initializer
+    initializer: Any
     ingredients: Ingredients
     origins: dict[str, str]
 
@@ -83,9 +83,9 @@ def check_data(resolved: Resolved, probe: Probe) -> None:
     cells = probe.shape[0] * probe.shape[1]
     if loss is not None and loss.needs_positive and probe.first_zero is not None:
         raise DataError(
-            f"loss {part_text(resolved.problem.loss)!r} is infinite where the matrix is zero, and {cells - probe.nonzero} "
-            f"of its {cells} entries are (the first at row {probe.first_zero[0]}, column {probe.first_zero[1]}); add a small constant to the data, or use "
-            "a β-divergence with β > 0, such as beta:0.5 or kl"
+            f"loss {part_text(resolved.problem.loss)!r} is infinite where the matrix is zero, and "
+            f"{cells - probe.nonzero:,} of its {cells:,} entries are (the first at row {probe.first_zero[0]}, "
+            f"column {probe.first_zero[1]}); add a small constant to the data, or use a β-divergence with β > 0, such as beta:0.5 or kl"
         )
 
 
@@ -97,11 +97,10 @@ def cautions(resolved: Resolved, shape: tuple[int, int], probe: Probe | None = N
     if top > min(shape):
         found.append(f"rank {top} exceeds the smaller side of the matrix ({min(shape)}): the factors are not unique")
     if getattr(resolved.initializer, "makes_zeros", False) and getattr(parts.rule, "traps_zeros", False):
-        if not getattr(resolved.initializer, "fill", False):
-            found.append(
-                f"init {part_text(problem.init)!r} starts with exact zeros, which rule {part_text(problem.rule)!r} "
-                "can hardly leave; use init nndsvda or random, or rule hals"
-            )
+        found.append(
+            f"init {part_text(problem.init)!r} starts with exact zeros, which rule {part_text(problem.rule)!r} "
+            "can hardly leave; use init nndsvda or random, or rule hals"
+        )
     for one, other, names in (("W", "H", parts.reg_w), ("H", "W", parts.reg_h)):
         if names and not (parts.reg_h if one == "W" else parts.reg_w):
             found.append(
@@ -269,4 +268,3 @@ def _ways_out(problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence
 
 def _phrase(capability: type) -> str:
     return (capability.__doc__ or capability.__name__).splitlines()[0].rstrip(".")
-

@@ -50,7 +50,12 @@ class Explanation:
     def _parts(self) -> list[str]:
         problem, origins = self.resolved.problem, self.resolved.origins
         lines = ["Parts"]
-        for role, text in (("model", problem.model), ("loss", problem.loss), ("rule", problem.rule), ("init", problem.init)):
+        for role, text in (
+            ("model", problem.model),
+            ("loss", problem.loss),
+            ("rule", problem.rule),
+            ("init", problem.init),
+        ):
             if role in origins:
                 lines.append(f"  {role:<12}{part_text(text):<24}from {origins[role]}")
         for role, texts in (("reg-w", problem.reg_w), ("reg-h", problem.reg_h)):
@@ -62,16 +67,24 @@ class Explanation:
         s = self.source
         kind = f"sparse, {s['nnz']:,} stored entries" if s["sparse"] else "dense"
         m, n = s["shape"]
-        return ["Data", f"  {s['uri']}: {m:,} × {n:,} {s['dtype']}, {kind}, {size_text(self.plan.source_bytes)}"]
+        return [
+            "Data",
+            f"  {s['uri']}: {m:,} × {n:,} {s['dtype']}, {kind}, {size_text(self.plan.source_bytes)}",
+        ]
 
     def _layout(self) -> list[str]:
         p = self.plan
-        reads = "none (X is in memory)" if p.resident else f"{size_text(p.bytes_per_sweep)} (cache {size_text(p.cache_bytes)})"
+        reads = (
+            "none (X is in memory)"
+            if p.resident
+            else f"{size_text(p.bytes_per_sweep)} (cache {size_text(p.cache_bytes)})"
+        )
         tile = f"tiles of {p.tile_rows:,} rows" if p.tile_rows else "whole blocks"
         where = "in memory" if p.rows_resident else "in scratch files"
         return [
             "Layout",
-            f"  {len(p.bounds):,} blocks of at most {size_text(p.block_bytes)}, {tile}, {len(p.shards)} shards on {p.threads} threads",
+            f"  {_count(len(p.bounds), 'block')} of at most {size_text(p.block_bytes)}, {tile}, "
+            f"{_count(len(p.shards), 'shard')} on {_count(p.threads, 'thread')}",
             f"  read per sweep   {reads}",
             f"  work per sweep   {self.operations_per_sweep / 1e9:.3g} G operations",
             f"  memory           budget {size_text(p.memory)}: shared factors and statistics {size_text(p.shared_bytes)}, "
@@ -88,6 +101,10 @@ class Explanation:
                 f"about {factor:,.0f} times the work of kl on this matrix"
             )
         return ["", "Notes", *(f"  - {n}" for n in notes)] if notes else []
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def describe_source(source: Source) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def iterate(
 
 
 def reason_to_stop(problem: Problem, records: list[Record], seconds: float) -> str | None:
-    """"converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone."""
+    """ "converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone."""
     last = records[-1]
     if last.sweep >= problem.max_sweeps:
         return "max-sweeps"

@@ -57,9 +57,9 @@ class LowRank:
 
     def sum(self) -> float:
         """The sum of all entries, (1ᵀu)(v1), in float64."""
-        u = np.sum(self.u, axis=0, dtype=np.float64)
-        v = np.sum(self.v, axis=1, dtype=np.float64)
-        return float(u @ v)
+        column_sums = np.sum(self.u, axis=0, dtype=np.float64)
+        row_sums = np.sum(self.v, axis=1, dtype=np.float64)
+        return float(np.sum(column_sums * row_sums))
 
     def sum_of_squares(self) -> float:
         """‖u v‖²_F = ⟨uᵀu, v vᵀ⟩, in float64, without the product."""

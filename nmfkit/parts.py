@@ -118,7 +118,7 @@ def _written(text: PartText, free: Mapping[str, Any], faults: list[str]) -> dict
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
-    target = factory.__init__ if inspect.isclass(factory) else factory  # type: ignore[misc]
+    target = factory.__init__ if inspect.isclass(factory) else factory
     try:
         return get_type_hints(target)
     except (NameError, TypeError):

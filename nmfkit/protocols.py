@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_check
 
 from nmfkit.blocks import Array, Block, Linear
 from nmfkit.gram import Gram
-from nmfkit.lowrank import LowRank
+from nmfkit.lowrank import LowRank, formed
 from nmfkit.probe import Probe
 from nmfkit.surrogate import Surrogate
 
@@ -44,11 +44,22 @@ class Split(NamedTuple):
     neg: Block | LowRank
 
 
+class Halves(NamedTuple):
+    """The two halves carried back to a factor F: pos · other and neg · other, each (rows, r)."""
+
+    pos: Array
+    neg: Array
+
+
 class Pulled(NamedTuple):
-    """The two halves carried back to a factor F (rows, r): pos · other and neg · other."""
+    """`Halves` of which some may still be products; additive over the rows of the other factor."""
 
     pos: Array | LowRank
     neg: Array | LowRank
+
+    def formed(self) -> Halves:
+        """Both halves as arrays."""
+        return Halves(formed(self.pos), formed(self.neg))
 
 
 # --- losses -------------------------------------------------------------------------------------------------
@@ -81,7 +92,7 @@ class HasSplit(Protocol):
         """The halves of ∂ loss / ∂ŷ, entry by entry."""
         ...
 
-    def surrogate(self, pulled: Pulled) -> Surrogate:
+    def surrogate(self, halves: Halves) -> Surrogate:
         """The majoriser in one factor, from the halves pulled back to it."""
         ...
 
@@ -232,9 +243,7 @@ class UpdateRule(Protocol):
         """What the update needs of the data, additive over the rows of `term.other`."""
         ...
 
-    def update(
-        self, f: Array, loss: Any, prepared: Stats, gathered: Stats, penalty: Penalty, floor: float
-    ) -> Array:
+    def update(self, f: Array, loss: Any, prepared: Stats, gathered: Stats, penalty: Penalty, floor: float) -> Array:
         """The new F (rows, r) from the sums of `prepare` and `gather`; a rule that zero would trap stays ≥ `floor`."""
         ...
 
@@ -284,7 +293,9 @@ class Model(Protocol):
         """Reasons why the ingredients do not fit together, beyond what capabilities say."""
         ...
 
-    def start(self, initializer: Initializer, sweep: Sweep, probe: Probe, seed: int, dtype: Any) -> tuple[RowStore, Shared]:
+    def start(
+        self, initializer: Initializer, sweep: Sweep, probe: Probe, seed: int, dtype: Any
+    ) -> tuple[RowStore, Shared]:
         """Starting rows and the shared state before the first sweep."""
         ...
 
@@ -321,20 +332,40 @@ class Source(Protocol):
         ...
 
     @property
-    def shape(self) -> tuple[int, int]: ...
+    def shape(self) -> tuple[int, int]:
+        """(m, n)."""
+        ...
+
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> Any:
+        """The dtype of the blocks that `read` returns: float32 or float64."""
+        ...
+
     @property
-    def is_sparse(self) -> bool: ...
+    def is_sparse(self) -> bool:
+        """Whether blocks are CSR."""
+        ...
+
+    @property
+    def resident(self) -> bool:
+        """Whether the whole matrix is in memory already, so that reading it costs nothing."""
+        ...
+
     @property
     def nnz(self) -> int | None:
         """Stored entries of a sparse source, None for a dense one."""
         ...
 
     @property
-    def row_names(self) -> Sequence[str] | None: ...
+    def row_names(self) -> Sequence[str] | None:
+        """A name for each row, where known."""
+        ...
+
     @property
-    def feature_names(self) -> Sequence[str] | None: ...
+    def feature_names(self) -> Sequence[str] | None:
+        """A name for each column, where known."""
+        ...
+
     def bounds(self, target_bytes: int) -> list[tuple[int, int]]:
         """Row ranges that tile the rows, each about `target_bytes` when read, along chunks where there are any."""
         ...

@@ -76,15 +76,16 @@ class Broken:
 class Registry:
     """Every part of every loaded plugin, by kind and name, and the plugins that could not be loaded."""
 
-    parts: dict[tuple[str, str], Registered] = field(default_factory=dict)
-    aliases: dict[tuple[str, str], str] = field(default_factory=dict)
-    doubled: dict[tuple[str, str], list[Registered]] = field(default_factory=dict)
+    claims: dict[tuple[str, str], list[Registered]] = field(default_factory=dict)
+    """Who claims each (kind, name or alias): one part, unless two plugins chose the same."""
     broken: list[Broken] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    """Version of each distribution that offers plugins."""
 
     def of_kind(self, kind: str) -> list[Registered]:
         """All parts of a kind, sorted by name."""
-        return sorted((p for p in self.parts.values() if p.kind == kind), key=lambda p: p.name)
+        found = {id(p): p for (k, _), parts in self.claims.items() if k == kind for p in parts}
+        return sorted(found.values(), key=lambda p: (p.name, p.distribution))
 
     def readers(self) -> list[Registered]:
         """All readers; their `spec` is a `ReaderSpec`."""
@@ -92,25 +93,21 @@ class Registry:
 
     def names(self, kind: str) -> list[str]:
         """All names of a kind, aliases included."""
-        return sorted({n for k, n in (*self.parts, *self.aliases) if k == kind})
+        return sorted(name for k, name in self.claims if k == kind)
 
     def get(self, kind: str, name: str) -> Registered:
         """The part of that name; raises `UsageError` with close names, or `PluginError` where two claim it."""
         key = (kind, canonical(name))
-        key = (kind, self.aliases.get(key, key[1]))
-        if key in self.doubled:
-            raise PluginError(_doubled_message(key, self.doubled[key]))
-        if key in self.parts:
-            return self.parts[key]
-        raise UsageError(self._unknown(kind, name))
+        claims = self.claims.get(key, [])
+        if not claims:
+            raise UsageError(self._unknown(kind, name))
+        if len(claims) > 1:
+            raise PluginError(_doubled_message(key, claims))
+        return claims[0]
 
     def find(self, name: str) -> list[Registered]:
         """Every part of that name, of whatever kind."""
-        found = []
-        for kind in KINDS:
-            key = (kind, self.aliases.get((kind, canonical(name)), canonical(name)))
-            found += self.doubled.get(key, [self.parts[key]] if key in self.parts else [])
-        return found
+        return [part for kind in KINDS for part in self.claims.get((kind, canonical(name)), [])]
 
     def build(self, kind: str, text: str, **given: Any) -> Any:
         """The part that `text` describes, e.g. `build("loss", "beta:0.5")`."""
@@ -118,14 +115,11 @@ class Registry:
         return self.get(kind, parsed.name).build(parsed, **given)
 
     def _unknown(self, kind: str, name: str) -> str:
-        if not self.parts:
-            return (
-                f"no plugins are loaded, so {kind} {name!r} is unknown; "
-                + (
-                    f"{SELECT} is set to {os.environ[SELECT]!r}, unset it or name the plugins you need"
-                    if SELECT in os.environ
-                    else "install the project (pip install -e .): an uninstalled checkout has none"
-                )
+        if not self.claims:
+            return f"no plugins are loaded, so {kind} {name!r} is unknown; " + (
+                f"{SELECT} is set to {os.environ[SELECT]!r}, unset it or name the plugins you need"
+                if SELECT in os.environ
+                else "install the project (pip install -e .): an uninstalled checkout has none"
             )
         message = f"unknown {kind} {name!r}{suggestion(canonical(name), self.names(kind))}"
         others = [p.kind for p in self.find(name) if p.kind != kind]
@@ -185,14 +179,19 @@ def _origin(point: EntryPoint) -> tuple[str, str]:
 
 
 def _collect(
-    module: ModuleType, manager: pluggy.PluginManager, found: Registry, point: str, distribution: str, version: str
+    module: ModuleType,
+    manager: pluggy.PluginManager,
+    found: Registry,
+    point: str,
+    distribution: str,
+    version: str,
 ) -> Iterator[Registered]:
     for kind, hook in KINDS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin is not module:
                 continue
             try:
-                specs = list(implementation.function() or [])
+                specs = [_descriptor(spec, kind) for spec in implementation.function() or []]
             except Exception:
                 found.broken.append(Broken(point, distribution, version, traceback.format_exc()))
                 continue
@@ -200,15 +199,16 @@ def _collect(
                 yield Registered(kind, spec, distribution, version, point)
 
 
+def _descriptor(spec: Any, kind: str) -> PartSpec | ReaderSpec:
+    expected = ReaderSpec if kind == "reader" else PartSpec
+    if not isinstance(spec, expected):
+        raise TypeError(f"{KINDS[kind]} returned {spec!r}, which is no {expected.__name__}")
+    return spec
+
+
 def _admit(new: Registered, found: Registry) -> None:
-    key = (new.kind, new.name)
-    if key in found.doubled:
-        found.doubled[key].append(new)
-    elif key in found.parts:
-        found.doubled[key] = [found.parts.pop(key), new]
-    else:
-        found.parts[key] = new
-        found.aliases.update({(new.kind, canonical(a)): new.name for a in new.spec.aliases})
+    for name in {new.name, *map(canonical, new.spec.aliases)}:
+        found.claims.setdefault((new.kind, name), []).append(new)
 
 
 def _doubled_message(key: tuple[str, str], claims: list[Registered]) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,12 @@ class Result:
 
     @property
     def status(self) -> str:
-        """"done", or "interrupted" for the last checkpoint of a run that has not finished."""
+        """ "done", or "interrupted" for the last checkpoint of a run that has not finished."""
         return "done" if self.state.stopped_by else "interrupted"
 
     @property
     def stopped_by(self) -> str | None:
-        """"converged", "max-sweeps" or "time-limit"."""
+        """ "converged", "max-sweeps" or "time-limit"."""
         return self.state.stopped_by
 
     @cached_property
@@ -81,8 +82,10 @@ class Result:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the run store to `path`; raises `StoreError` when something stands there already."""
         if not all(isinstance(p, str) for p in _parts(self.problem)):
-            raise StoreError("a problem with part objects of your own cannot be stored: register them as a plugin first")
-        if self.path is not None and os.path.abspath(str(path)) == os.path.abspath(self.path):
+            raise StoreError(
+                "a problem with part objects of your own cannot be stored: register them as a plugin first"
+            )
+        if self.path is not None and Path(path).absolute() == Path(self.path).absolute():
             raise StoreError(f"{path} is this run itself")
         store = RunStore.create(path, _plain(self.attributes), overwrite=overwrite)
         store.write_names(self.row_names, self.feature_names)

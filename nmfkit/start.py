@@ -29,8 +29,10 @@ class Given:
         faults = _faults("w", self.w, (m, rank)) + _faults("h", self.h, (rank, n))
         if faults:
             raise UsageError("; ".join(faults))
-        rows, h = (None, self.h) if self.w is not None and self.h is not None else self.other.start(
-            sweep, probe, rank, seed, dtype
+        rows, h = (
+            (None, self.h)
+            if self.w is not None and self.h is not None
+            else self.other.start(sweep, probe, rank, seed, dtype)
         )
         if self.w is not None:
             rows, _ = sweep(GivenRows(np.asarray(self.w, dtype=dtype)), None, {}, data=False)

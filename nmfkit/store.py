@@ -63,7 +63,7 @@ class RunStore:
             raise StoreError(f"{path} is not a readable zarr group: {error}") from error
         if "problem" not in group.attrs:
             raise StoreError(f"{path} is no run of nmfkit: it holds no problem; make one with nmfkit fit SRC -o {path}")
-        if int(group.attrs.get("nmfkit_format", 0)) > FORMAT:  # type: ignore[call-overload]
+        if int(str(group.attrs.get("nmfkit_format", 0))) > FORMAT:
             raise StoreError(f"{path} was written by a newer nmfkit (format {group.attrs['nmfkit_format']})")
         return cls(path, group)
 
@@ -130,7 +130,7 @@ class RunStore:
             for slot in ("a", "b"):
                 if slot in root:
                     del root[slot]
-            done = {"status": "done", "has_result": True, "stopped_by": state.stopped_by}
+            done: dict[str, Any] = {"status": "done", "has_result": True, "stopped_by": state.stopped_by}
             self.group.attrs.update({**done, "objective": state.objective, "sweeps": state.sweep, **attributes})
 
     def restore(self) -> State:
@@ -138,7 +138,9 @@ class RunStore:
         with _explained("read a checkpoint of", self.path):
             slot = self.group["checkpoint"].attrs.get("slot") if "checkpoint" in self.group else None
             if slot is None:
-                raise StoreError(f"{self.path} was interrupted before its first checkpoint; fit it again with --overwrite")
+                raise StoreError(
+                    f"{self.path} was interrupted before its first checkpoint; fit it again with --overwrite"
+                )
             group: Any = self.group[f"checkpoint/{slot}"]
             text = group.attrs["state"]
             arrays = [np.asarray(group["arrays"][str(i)][...]) for i in range(int(group.attrs["arrays"]))]
@@ -190,7 +192,9 @@ def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
         if not overwrite:
             raise StoreError(f"{text} exists already; choose another output, or replace it with --overwrite")
         if not _is_ours(target):
-            raise StoreError(f"{text} exists and is no output of nmfkit, so --overwrite leaves it alone; remove it yourself")
+            raise StoreError(
+                f"{text} exists and is no output of nmfkit, so --overwrite leaves it alone; remove it yourself"
+            )
     parent = next(p for p in (target.absolute().parent, *target.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise StoreError(f"{text} cannot be written: {parent} is not a writable folder")

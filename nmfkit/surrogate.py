@@ -42,7 +42,8 @@ def plus(*surrogates: Surrogate) -> Surrogate:
 
 def gradient(surrogate: Surrogate) -> Array:
     """The gradient of the majorised function where the surrogate was made: Σ_p c_p."""
-    return reduce(np.add, surrogate.values())
+    total: Array = reduce(np.add, surrogate.values())
+    return total
 
 
 def root(surrogate: Surrogate) -> Array:
@@ -62,7 +63,8 @@ def root(surrogate: Surrogate) -> Array:
         t = _quadratic(*(surrogate[p] for p in powers)) ** _exponent(powers[0] - powers[1])
     else:
         t = _newton(surrogate)
-    return np.minimum(t, np.exp(np.full_like(t, REACH)))
+    bounded: Array = np.minimum(t, np.exp(np.full_like(t, REACH)))
+    return bounded
 
 
 def _exponent(spacing: float) -> float:
@@ -82,12 +84,15 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     safe = np.maximum(denominator, np.finfo(denominator.dtype).tiny)
     with np.errstate(over="ignore"):
         quotient = numerator / safe
-    return np.where((denominator > 0) | (numerator > 0), quotient, np.ones_like(quotient))
+    ratio: Array = np.where((denominator > 0) | (numerator > 0), quotient, np.ones_like(quotient))
+    return ratio
 
 
 def _two_powers(high: Array, low: Array, spacing: float) -> Array:
     t = _ratio(np.maximum(-low, 0), high)
-    return t if spacing == 1.0 else np.minimum(t, _ceiling(t, spacing)) ** _exponent(spacing)
+    if spacing != 1.0:
+        t = np.minimum(t, _ceiling(t, spacing)) ** _exponent(spacing)
+    return t
 
 
 def _ceiling(t: Array, spacing: float) -> Array:
@@ -131,7 +136,8 @@ def _newton(surrogate: Surrogate) -> Array:
     t = np.exp(z)
     pull = reduce(np.maximum, (c for _, c in falling))
     push = reduce(np.maximum, (c for _, c in rising))
-    return np.where(pull > 0, t, np.where(push > 0, np.zeros_like(t), np.ones_like(t)))
+    found: Array = np.where(pull > 0, t, np.where(push > 0, np.zeros_like(t), np.ones_like(t)))
+    return found
 
 
 def _signed_terms(surrogate: Surrogate) -> tuple[list[tuple[float, Array]], list[tuple[float, Array]]]:

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,7 @@ class LocalExecutor:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def sweep(
-        self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True
-    ) -> tuple[RowStore, Stats]:
+    def sweep(self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True) -> tuple[RowStore, Stats]:
         """Run `step` on every tile and sum its statistics in block order; without `data`, X is not read."""
         writer = RowWriter(self.source.shape[0], self.plan.rows_resident, self._folder)
         run = _Run(self, step, rows, shared, data, writer)
@@ -162,7 +161,8 @@ class _Run:
             return
         for i in blocks:
             lo, hi = self.executor.plan.bounds[i]
-            yield lo, hi, Dense(np.empty((hi - lo, 0)), lo)
+            block: Block = Dense(np.empty((hi - lo, 0)), lo)
+            yield lo, hi, block
 
     def _tiles(self, block: Block) -> Iterator[Block]:
         count, most = block.shape[0], self.executor.plan.tile_rows
@@ -171,7 +171,7 @@ class _Run:
             return
         pieces = -(-count // most)
         edges = [count * i // pieces for i in range(pieces + 1)]
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in pairwise(edges):
             yield block.rows(a, b)
 
     def _tile(self, x: Block, total: Stats) -> Stats:

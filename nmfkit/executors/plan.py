@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def make_plan(
     statistics = 2 * width * n * 8
     shared = 2 * width * n * itemsize + 3 * statistics
     size = source_bytes(source)
-    resident = bool(getattr(source, "resident", False))
+    resident = source.resident
     rows_bytes = 2 * m * width * itemsize
     left = budget - shared - statistics
     workers = max(1, min(workers, left // max(1, 2 * statistics))) if memory is not None else workers
@@ -131,8 +132,8 @@ def source_bytes(source: Source) -> int:
     m, n = source.shape
     itemsize = np.dtype(source.dtype).itemsize
     if source.nnz is None:
-        return m * n * itemsize
-    return source.nnz * (itemsize + 4) + m * 8
+        return int(m * n * itemsize)
+    return int(source.nnz * (itemsize + 4) + m * 8)
 
 
 def _block_target(size: int, resident: bool, left: int, workers: int) -> int:
@@ -150,14 +151,12 @@ def _tile_rows(source: Source, n: int, itemsize: int, elementwise: bool, forms_p
     return max(least, target // (n * itemsize))
 
 
-def _shards(
-    bounds: tuple[tuple[int, int], ...], source: Source, workers: int, statistics: int
-) -> tuple[range, ...]:
+def _shards(bounds: tuple[tuple[int, int], ...], source: Source, workers: int, statistics: int) -> tuple[range, ...]:
     """Contiguous runs of blocks of about equal rows; several a thread where their statistics are small."""
     count = min(len(bounds), workers * (4 if statistics < 4 * MIB and workers > 1 else 1))
     del source  # blocks of one source have about equal bytes
     edges = [round(i * len(bounds) / count) for i in range(count + 1)]
-    return tuple(range(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a)
+    return tuple(range(a, b) for a, b in pairwise(edges) if b > a)
 
 
 def available_threads() -> int:

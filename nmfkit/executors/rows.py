@@ -53,7 +53,7 @@ class SpilledRows:
         """Put the rows from `lo` on in place."""
         for name, f in rows.items():
             descriptor, width, dtype = self._files[name]
-            data = memoryview(np.ascontiguousarray(f)).cast("B")
+            data = memoryview(np.ascontiguousarray(f).tobytes())
             offset = lo * width * dtype.itemsize
             while data:
                 written = os.pwrite(descriptor, data, offset)
@@ -93,9 +93,7 @@ class RowWriter:
             if self._memory or self._disk is not None:
                 return
             if self._resident:
-                self._memory = {
-                    name: np.empty_like(f, shape=(self._count, f.shape[1])) for name, f in rows.items()
-                }
+                self._memory = {name: np.empty_like(f, shape=(self._count, f.shape[1])) for name, f in rows.items()}
                 return
             disk = SpilledRows(self._folder())
             for name, f in rows.items():

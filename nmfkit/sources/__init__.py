@@ -45,7 +45,7 @@ def open_source(x: Any, *, key: str | None = None, dtype: Any = None) -> Source:
         return open_node(x, key=key, dtype=forced)
     if key is not None:
         raise UsageError(f"key {key!r} names a dataset inside a file or store; a {type(x).__name__} has none")
-    return wrap(x, uri="memory:", dtype=forced)
+    return wrap(x, uri="memory", dtype=forced)
 
 
 def wrap(x: Any, *, uri: str, dtype: Any = None) -> Source:

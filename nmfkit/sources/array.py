@@ -33,7 +33,7 @@ class ArraySource:
         self,
         array: Array,
         *,
-        uri: str = "memory:",
+        uri: str = "memory",
         dtype: Any = None,
         row_names: Names = None,
         feature_names: Names = None,
@@ -42,6 +42,11 @@ class ArraySource:
         self.dtype = block_dtype(array.dtype, dtype, uri)
         self.uri, self.row_names, self.feature_names = uri, row_names, feature_names
         self._array = array
+
+    @property
+    def resident(self) -> bool:
+        """Whether blocks are views: in memory, of the right dtype and order."""
+        return self._mapping is None and self._array.dtype == self.dtype and self._array.flags.c_contiguous
 
     def bounds(self, target_bytes: int) -> list[tuple[int, int]]:
         """Row ranges of about `target_bytes` each."""
@@ -73,12 +78,13 @@ class SparseSource:
     """A sparse matrix (m, n) in memory as canonical CSR; any SciPy format, which is left as it was."""
 
     is_sparse = True
+    resident = True
 
     def __init__(
         self,
         matrix: Any,
         *,
-        uri: str = "memory:",
+        uri: str = "memory",
         dtype: Any = None,
         row_names: Names = None,
         feature_names: Names = None,

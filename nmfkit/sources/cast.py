@@ -39,6 +39,11 @@ class Cast:
         return self.of.nnz
 
     @property
+    def resident(self) -> bool:
+        """False: every read makes a copy."""
+        return False
+
+    @property
     def row_names(self) -> Sequence[str] | None:
         """Names of the rows (m,)."""
         return self.of.row_names

@@ -33,7 +33,8 @@ def block_dtype(stored: Any, forced: Any, uri: str) -> np.dtype[Any]:
         way_out = "take abs() or the real part first" if held.kind == "c" else "only real numbers factorize"
         raise DataError(f"{uri}: entries are {_kind(held)} ({held}); {way_out}")
     if forced is not None:
-        return np.dtype(forced)
+        wanted: np.dtype[Any] = np.dtype(forced)
+        return wanted
     if held.kind == "f" and held.itemsize in (4, 8):
         return FLOATS[held.itemsize == 8]
     # float32 holds every integer up to 2²⁴ and every float16, so these lose nothing at half the memory.
@@ -43,9 +44,7 @@ def block_dtype(stored: Any, forced: Any, uri: str) -> np.dtype[Any]:
 def matrix_shape(shape: Sequence[int], uri: str) -> tuple[int, int]:
     """`shape` as (m, n); raises `DataError` where it is no matrix or has no entries."""
     if len(shape) != 2:
-        raise DataError(
-            f"{uri}: a matrix has 2 dimensions, this has {len(shape)} {tuple(shape)}; reshape it first"
-        )
+        raise DataError(f"{uri}: a matrix has 2 dimensions, this has {len(shape)} {tuple(shape)}; reshape it first")
     m, n = (int(s) for s in shape)
     if m == 0 or n == 0:
         raise DataError(f"{uri}: the matrix is empty, {m} rows × {n} columns")

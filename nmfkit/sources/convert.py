@@ -82,12 +82,10 @@ def _task(src: Any, key: str | None, dtype: Any, transpose: bool) -> _Task:
         source = open_source(src, key=key, dtype=dtype)
     except StoredByColumns as stored:
         # The columns of X are the rows of Xᵀ, which is what this reads.
-        source = ZarrCSR.open(stored.group, None, dtype, turned=True)
+        source = ZarrCSR.open(stored.group, stored.place, None, dtype, turned=True)
         n, m = source.shape
         return _named(
-            _Task(
-                source, not transpose, names.row_names(stored.root, m), names.feature_names(stored.root, n)
-            ),
+            _Task(source, not transpose, names.row_names(stored.root, m), names.feature_names(stored.root, n)),
             transpose,
         )
     return _named(_Task(source, transpose, source.row_names, source.feature_names), transpose)

@@ -14,7 +14,7 @@ from nmfkit.errors import NmfkitError, SourceError, UsageError
 if TYPE_CHECKING:
     from nmfkit.protocols import Source
 
-ZARR_SUFFIXES = (".zarr", ".zarr.zip")
+ZARR_SUFFIX = ".zarr"
 ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 """Files that make a directory a zarr node, v3 and v2."""
 
@@ -27,7 +27,7 @@ def open_path(text: str, *, key: str | None = None, dtype: Any = None) -> Source
     if re.match(r"^[A-Za-z][A-Za-z0-9+.-]+://", text) and not text.startswith("file://"):
         return _open_zarr(text, key, dtype)
     path = Path(unquote(urlsplit(text).path)) if text.startswith("file://") else Path(text).expanduser()
-    if path.name.lower().endswith(ZARR_SUFFIXES) or is_zarr(path):
+    if path.name.lower().endswith(ZARR_SUFFIX) or is_zarr(path):
         return _open_zarr(str(path), key, dtype)
     return _open_file(path, readers, key, dtype)
 
@@ -39,9 +39,7 @@ def is_zarr(path: Path) -> bool:
 
 def _open_file(path: Path, readers: list[Any], key: str | None, dtype: Any) -> Source:
     if path.is_dir():
-        raise SourceError(
-            f"{path} is a directory without zarr metadata ({', '.join(ZARR_FILES)}), so no zarr store"
-        )
+        raise SourceError(f"{path} is a directory without zarr metadata ({', '.join(ZARR_FILES)}), so no zarr store")
     reader = _longest(path.name, readers, "suffixes")
     if not path.exists() and (reader or path.suffix or ":" not in path.name):
         raise SourceError(f"{path} does not exist")
@@ -72,9 +70,7 @@ def _load(reader: Any, path: str, key: str | None, dtype: Any) -> Source:
     except (NmfkitError, MemoryError):
         raise
     except Exception as error:
-        raise SourceError(
-            f"{path} cannot be read as {reader.spec.name}: {error or type(error).__name__}"
-        ) from error
+        raise SourceError(f"{path} cannot be read as {reader.spec.name}: {error or type(error).__name__}") from error
 
 
 def _longest(text: str, readers: Iterable[Any], kind: str) -> Any:
@@ -85,7 +81,7 @@ def _longest(text: str, readers: Iterable[Any], kind: str) -> Any:
 
 
 def _unknown(name: str, readers: list[Any]) -> str:
-    known = sorted({*ZARR_SUFFIXES, *(s for r in readers for s in (*r.spec.suffixes, *r.spec.schemes))})
+    known = sorted({ZARR_SUFFIX, *(s for r in readers for s in (*r.spec.suffixes, *r.spec.schemes))})
     # Of a.b.csvv, the longest part after a dot (or the scheme) that resembles something known.
     given = [name] if ":" in name else [name[i:].lower() for i, c in enumerate(name) if c == "."]
     close = next((c for g in given if (c := get_close_matches(g, known, n=1, cutoff=0.6))), [])

@@ -50,9 +50,7 @@ def _check(final: Path, overwrite: bool) -> None:
         raise StoreError(f"{final} exists; choose another name or pass --overwrite")
     # A slip of the pen must not cost somebody a folder of other files.
     if not is_zarr(final):
-        raise StoreError(
-            f"{final} exists and is no zarr store, so --overwrite leaves it alone; remove it yourself"
-        )
+        raise StoreError(f"{final} exists and is no zarr store, so --overwrite leaves it alone; remove it yourself")
 
 
 def _take_place(aside: Path, final: Path) -> None:

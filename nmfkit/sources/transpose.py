@@ -15,6 +15,7 @@ from nmfkit.blocks import CSR
 from nmfkit.sources import tiles
 from nmfkit.sources.csr_parts import index_dtype
 from nmfkit.sources.zarr_dense import ZarrDense
+from nmfkit.sources.zarr_store import Place
 from nmfkit.sources.zarr_write import create
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def transposed_dense(source: Source, scratch: Path, memory: int = MEMORY) -> Sou
             band[:, a - lo : b - lo] = source.read(a, b).values.T
         for c, d in tiles.even(n, tall):
             array[c:d, lo:hi] = band[c:d]
-    return ZarrDense.open(array, None, source.dtype)
+    return ZarrDense.open(array, Place.of(array), None, source.dtype)
 
 
 def transposed_rows(source: Source, scratch: Path, memory: int = MEMORY) -> Iterator[CSR]:

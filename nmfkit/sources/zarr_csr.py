@@ -31,16 +31,16 @@ class ZarrCSR:
     root: Place | None = None
 
     is_sparse = True
+    resident = False
 
     @classmethod
     def open(
-        cls, group: zarr.Group, root: Place | None = None, dtype: Any = None, *, turned: bool = False
+        cls, group: zarr.Group, place: Place, root: Place | None = None, dtype: Any = None, *, turned: bool = False
     ) -> ZarrCSR:
-        """A source of an open group; raises `SourceError` where its parts do not make a CSR matrix.
+        """A source of an open group at `place`; raises `SourceError` where its parts do not make a CSR matrix.
 
         `turned` reads a CSC group as what it is as well: the CSR of the transpose.
         """
-        place = Place.of(group)
         parts = {name: group.get(name) for name in ("data", "indices", "indptr")}
         for name, part in parts.items():
             if not isinstance(part, zarr.Array) or part.ndim != 1:

@@ -27,12 +27,12 @@ class ZarrDense:
     root: Place | None = None
 
     is_sparse = False
+    resident = False
     nnz = None
 
     @classmethod
-    def open(cls, array: zarr.Array[Any], root: Place | None = None, dtype: Any = None) -> ZarrDense:
-        """A source of an open array."""
-        place = Place.of(array)
+    def open(cls, array: zarr.Array[Any], place: Place, root: Place | None = None, dtype: Any = None) -> ZarrDense:
+        """A source of an open array, which lies at `place`."""
         shape = matrix_shape(array.shape, str(place))
         rows, columns = array.chunks
         return cls(place, shape, block_dtype(array.dtype, dtype, str(place)), (rows, columns), root)

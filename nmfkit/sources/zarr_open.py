@@ -21,40 +21,43 @@ MATRIX = "X"
 
 
 class StoredByColumns(SourceError):
-    """The matrix is compressed by columns; `group` holds it and `root` the names."""
+    """The matrix is compressed by columns; `group` holds it, at `place`, and `root` the names."""
 
-    def __init__(self, group: zarr.Group, root: zarr.Group) -> None:
-        self.group, self.root = group, root
+    def __init__(self, group: zarr.Group, place: Place, root: zarr.Group) -> None:
+        self.group, self.place, self.root = group, place, root
         super().__init__(
-            f"{Place.of(group)} is compressed by columns (csc_matrix), so it cannot be read by rows; "
+            f"{place} is compressed by columns (csc_matrix), so it cannot be read by rows; "
             "write a copy in rows with: nmfkit convert SRC DST.zarr"
         )
 
-    def __reduce__(self) -> tuple[type[StoredByColumns], tuple[zarr.Group, zarr.Group]]:
-        return (StoredByColumns, (self.group, self.root))
+    def __reduce__(self) -> tuple[type[StoredByColumns], tuple[zarr.Group, Place, zarr.Group]]:
+        return (StoredByColumns, (self.group, self.place, self.root))
 
 
 def open_uri(uri: str, *, key: str | None = None, dtype: Any = None) -> Source:
     """Open a zarr store by path or URI."""
     place = Place(uri if "://" in uri else str(Path(uri).resolve()))
-    return open_node(place.open(), key=key, dtype=dtype)
+    return _open(place.open(), place, key, dtype)
 
 
 def open_node(node: Any, *, key: str | None = None, dtype: Any = None) -> Source:
     """Open a zarr array, or the matrix in a zarr group: the one named `key`, else the only one there is."""
+    if not isinstance(node, zarr.Array | zarr.Group):
+        raise UsageError(f"a zarr {type(node).__name__} is no matrix; pass an Array or a Group")
+    return _open(node, Place.of(node), key, dtype)
+
+
+def _open(node: Any, place: Place, key: str | None, dtype: Any) -> Source:
     if isinstance(node, zarr.Array):
         if key is not None:
-            raise UsageError(f"{Place.of(node)} is a single array, which has no {key!r} inside")
-        return ZarrDense.open(_two_dimensional(node), None, dtype)
-    if not isinstance(node, zarr.Group):
-        raise UsageError(f"a zarr {type(node).__name__} is no matrix; pass an Array or a Group")
+            raise UsageError(f"{place} is a single array, which has no {key!r} inside")
+        return ZarrDense.open(node, place, None, dtype)
     found = _inside(node, key)
     if isinstance(found, zarr.Group) and _encoding(found) == "csc_matrix":
-        raise StoredByColumns(found, node)
-    root = Place.of(node)
+        raise StoredByColumns(found, place.at(found), node)
     if isinstance(found, zarr.Array):
-        return ZarrDense.open(_two_dimensional(found), root, dtype)
-    return ZarrCSR.open(found, root, dtype)
+        return ZarrDense.open(found, place.at(found), place, dtype)
+    return ZarrCSR.open(found, place.at(found), place, dtype)
 
 
 def _inside(group: zarr.Group, key: str | None) -> Any:
@@ -68,9 +71,7 @@ def _inside(group: zarr.Group, key: str | None) -> Any:
     if len(matrices) == 1:
         return next(iter(matrices.values()))
     if not matrices:
-        raise SourceError(
-            f"{Place.of(group)} holds no matrix: no 2-D array and no CSR group. {_listing(group)}"
-        )
+        raise SourceError(f"{Place.of(group)} holds no matrix: no 2-D array and no CSR group. {_listing(group)}")
     choices = ", ".join(f"{name} {_shape(m)}" for name, m in matrices.items())
     raise SourceError(f"{Place.of(group)} holds several matrices; choose one with --key NAME: {choices}")
 
@@ -96,13 +97,6 @@ def _encoding(node: Any) -> str | None:
 
 def _is_matrix(node: Any) -> bool:
     return isinstance(node, zarr.Array) and node.ndim == 2 and np.dtype(node.dtype).kind in "biuf"
-
-
-def _two_dimensional(array: Any) -> Any:
-    from nmfkit.sources.checks import matrix_shape
-
-    matrix_shape(array.shape, str(Place.of(array)))
-    return array
 
 
 def _shape(node: Any) -> str:

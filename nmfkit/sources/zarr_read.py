@@ -16,9 +16,7 @@ GROUP_BYTES = 2**24
 """Chunks decoded at once (one at least): zarr holds them beside the result, so this bounds the memory."""
 
 
-def read_rows(
-    array: zarr.Array[Any], lo: int, hi: int, out: npt.NDArray[Any], uri: str, what: str = "rows"
-) -> None:
+def read_rows(array: zarr.Array[Any], lo: int, hi: int, out: npt.NDArray[Any], uri: str, what: str = "rows") -> None:
     """Fill `out` with `array[lo:hi]`, cast to its dtype; raises `SourceError` naming what cannot be read.
 
     One read of the whole range would decode many chunks at once beside the result; this takes few at a time.

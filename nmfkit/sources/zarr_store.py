@@ -39,6 +39,10 @@ class Place:
     def __str__(self) -> str:
         return f"{self.uri}/{self.path}" if self.path else self.uri
 
+    def at(self, node: Any) -> Place:
+        """The place of another node of the same store."""
+        return Place(self.uri, node.path, self.store)
+
     def child(self, name: str) -> Place:
         """The node `name` below this one."""
         return Place(self.uri, f"{self.path}/{name}".lstrip("/"), self.store)
@@ -52,9 +56,7 @@ class Place:
         except ImportError as error:
             raise SourceError(f"{self}: reading this kind of URI needs another package: {error}") from error
         except Exception as error:
-            raise SourceError(
-                f"{self} is not a readable zarr store: {type(error).__name__}: {error}"
-            ) from error
+            raise SourceError(f"{self} is not a readable zarr store: {type(error).__name__}: {error}") from error
 
     def open_array(self) -> zarr.Array[Any]:
         """The array, behind a store that notices damage."""
@@ -84,9 +86,7 @@ class CheckedStore(WrapperStore[Store]):
     def _with_store(self, store: Store) -> CheckedStore:
         return CheckedStore(store, complete=self._complete, blosc=self._blosc)
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """The bytes of `key`; raises `ValueError` where a chunk is missing or short."""
         value = await self._store.get(key, prototype, byte_range)
         if key.rpartition("/")[2] in METADATA:
@@ -113,7 +113,5 @@ def _has_blosc(array: zarr.Array[Any]) -> bool:
     """Whether chunks are stored as Blosc frames, in either version of the format."""
     metadata: Any = array.metadata
     codecs = getattr(metadata, "codecs", None) or (getattr(metadata, "compressor", None),)
-    names = (
-        getattr(c, "codec_name", None) or getattr(c, "codec_id", None) or type(c).__name__ for c in codecs
-    )
+    names = (getattr(c, "codec_name", None) or getattr(c, "codec_id", None) or type(c).__name__ for c in codecs)
     return any("blosc" in str(name).lower() for name in names)

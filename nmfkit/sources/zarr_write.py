@@ -108,9 +108,7 @@ def _bands(source: Source, rows: int) -> Iterator[tuple[int, Array]]:
 class CSRWriter:
     """Appends CSR rows to a group in AnnData's layout; memory is one chunk of each part and `indptr`."""
 
-    def __init__(
-        self, group: zarr.Group, shape: tuple[int, int], dtype: Any, indices: Any, chunk_bytes: int
-    ) -> None:
+    def __init__(self, group: zarr.Group, shape: tuple[int, int], dtype: Any, indices: Any, chunk_bytes: int) -> None:
         group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(shape)})
         self._group, self._rows = group, shape[0]
         self._data = _Appender(group, "data", np.dtype(dtype), chunk_bytes)

@@ -32,7 +32,12 @@ def nmfkit_losses() -> list[PartSpec]:
             preset={"beta": 0.0},
             aliases=("itakura-saito",),
         ),
-        PartSpec("beta", "the β-divergence of any real β, as beta:0.5", f"{_HERE}.divergence:beta_divergence"),
+        PartSpec(
+            "beta",
+            "the β-divergence of any real β, as beta:0.5",
+            f"{_HERE}.divergence:beta_divergence",
+            examples=("beta:-1", "beta:0.5", "beta:1.5", "beta:3"),
+        ),
     ]
 
 
@@ -40,8 +45,14 @@ def nmfkit_losses() -> list[PartSpec]:
 def nmfkit_regularizers() -> list[PartSpec]:
     """Penalties on the entries of one factor."""
     return [
-        PartSpec("l1", "λ Σ f: few large entries", f"{_HERE}.norms:L1", aliases=("lasso",)),
-        PartSpec("l2", "½ λ Σ f²: no very large entries", f"{_HERE}.norms:L2", aliases=("ridge",)),
+        PartSpec("l1", "λ Σ f: few large entries", f"{_HERE}.norms:L1", aliases=("lasso",), examples=("l1:0.1",)),
+        PartSpec(
+            "l2",
+            "½ λ Σ f²: no very large entries",
+            f"{_HERE}.norms:L2",
+            aliases=("ridge",),
+            examples=("l2:0.1",),
+        ),
     ]
 
 
@@ -61,6 +72,7 @@ def nmfkit_update_rules() -> list[PartSpec]:
             "hierarchical alternating least squares: exact column steps for quadratic losses",
             f"{_HERE}.hals:HALS",
             aliases=("cd",),
+            examples=("hals", "hals:1"),
             preference=20,
         ),
     ]

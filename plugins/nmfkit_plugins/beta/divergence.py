@@ -14,7 +14,7 @@ import numpy as np
 
 from nmfkit.blocks import Array, Block, Dense, Linear
 from nmfkit.lowrank import LowRank
-from nmfkit.protocols import Pulled, Split
+from nmfkit.protocols import Halves, Split
 from nmfkit.surrogate import Surrogate
 
 
@@ -50,9 +50,9 @@ class Frobenius:
         """pos = ŷ, neg = x; neither is formed."""
         return Split(y, x)
 
-    def surrogate(self, pulled: Pulled) -> Surrogate:
+    def surrogate(self, halves: Halves) -> Surrogate:
         """{2: pos, 1: −neg}."""
-        return {2.0: pulled.pos, 1.0: -pulled.neg}
+        return {2.0: halves.pos, 1.0: -halves.neg}
 
     def gram(self, other: Array) -> Array:
         """Q = otherᵀ other."""
@@ -98,9 +98,9 @@ class KullbackLeibler:
         """pos = 1 (never formed), neg = x / ŷ on x's pattern."""
         return Split(y.ones(), x.like(x.values / _above_zero(y.at(x), 1.0)))
 
-    def surrogate(self, pulled: Pulled) -> Surrogate:
+    def surrogate(self, halves: Halves) -> Surrogate:
         """{1: pos, 0: −neg}."""
-        return {1.0: pulled.pos, 0.0: -pulled.neg}
+        return {1.0: halves.pos, 0.0: -halves.neg}
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ class BetaDivergence:
         stored = _above_zero(y.at(x), 2 - self.beta)
         return Split(Dense(pos), x.like(x.values * power(stored, self.beta - 2)))
 
-    def surrogate(self, pulled: Pulled) -> Surrogate:
+    def surrogate(self, halves: Halves) -> Surrogate:
         """{max(β, 1): pos, min(β − 1, 1): −neg}."""
-        return {max(self.beta, 1.0): pulled.pos, min(self.beta - 1, 1.0): -pulled.neg}
+        return {max(self.beta, 1.0): halves.pos, min(self.beta - 1, 1.0): -halves.neg}
 
 
 def power(a: Array, p: float) -> Array:
@@ -150,7 +150,10 @@ def power(a: Array, p: float) -> Array:
         return np.sqrt(a)
     if p == 1.5:
         return a * np.sqrt(a)
-    return a if p == 1 else np.square(a) if p == 2 else a**p
+    if p == 2:
+        return np.square(a)
+    result: Array = a if p == 1 else a**p
+    return result
 
 
 def _above_zero(y: Array, exponent: float) -> Array:
@@ -159,7 +162,8 @@ def _above_zero(y: Array, exponent: float) -> Array:
         return y
     info = np.finfo(y.dtype)
     least = max(float(info.tiny), float(info.max) ** (-0.9 / max(exponent, 1.0)))
-    return np.maximum(y, least)
+    kept: Array = np.maximum(y, least)
+    return kept
 
 
 def _itakura_saito(x: Array, y: Array) -> Array:
@@ -171,5 +175,5 @@ def _itakura_saito(x: Array, y: Array) -> Array:
 def _general(x: Array, y: Array, beta: float) -> Array:
     mixed = np.where(x > 0, x * power(y, beta - 1), np.zeros_like(y))
     both_zero = (x == 0) & (y == 0)
-    terms = (power(x, beta) + (beta - 1) * power(y, beta) - beta * mixed) / (beta * (beta - 1))
+    terms: Array = (power(x, beta) + (beta - 1) * power(y, beta) - beta * mixed) / (beta * (beta - 1))
     return np.where(both_zero, np.zeros_like(terms), terms)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nmfkit.blocks import Array, Block
 from nmfkit.gram import Gram
-from nmfkit.protocols import HasGram, HasQuadratic, Penalty, Stats, Term
+from nmfkit.protocols import HasGram, HasQuadratic, Penalty, Term
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ class HALS:
         """C = x other."""
         return term.cross()
 
-    def update(
-        self, f: Array, loss: Any, prepared: Array, gathered: Array, penalty: Penalty, floor: float
-    ) -> Array:
+    def update(self, f: Array, loss: Any, prepared: Array, gathered: Array, penalty: Penalty, floor: float) -> Array:
         """`inner` sweeps over the columns; zero columns of the other factor leave theirs unchanged."""
         del loss, floor
         total = Gram(prepared, gathered)

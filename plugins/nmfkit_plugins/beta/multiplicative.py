@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmfkit.blocks import Array, Block
-from nmfkit.lowrank import formed
 from nmfkit.protocols import HasSplit, HasSurrogate, Penalty, Pulled, Stats, Term
 from nmfkit.surrogate import plus, root
 
@@ -41,14 +40,12 @@ class Multiplicative:
         """The halves of the loss, pulled back to the factor."""
         return term.pulled()
 
-    def update(
-        self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, floor: float
-    ) -> Array:
+    def update(self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, floor: float) -> Array:
         """f̃ times the root of the surrogates, at least `floor`."""
         del prepared
-        pulled = Pulled(formed(gathered.pos), formed(gathered.neg))
-        surrogate = plus(loss.surrogate(pulled), *penalty.surrogates(f))
-        return np.maximum(f * root(surrogate), floor)
+        surrogate = plus(loss.surrogate(gathered.formed()), *penalty.surrogates(f))
+        updated: Array = np.maximum(f * root(surrogate), floor)
+        return updated
 
     def constant(self, loss: Any, x: Block) -> float:
         """0: `value` gives the whole loss."""

@@ -123,10 +123,12 @@ class NMF:
         """Every component alike, at the scale that gives each row its own sum."""
         ones = np.ones_like(h, shape=(x.shape[1], 1))
         mass = x.dot(ones) / max(float(np.sum(h, dtype=np.float64)), float(np.finfo(h.dtype).tiny))
-        return np.maximum(mass * np.ones_like(h[:, 0]), np.finfo(h.dtype).tiny)
+        w: Array = np.maximum(mass * np.ones_like(h[:, 0]), np.finfo(h.dtype).tiny)
+        return w
 
     def _lift(self, f: Array, floor: float) -> Array:
-        return np.maximum(f, floor if self.parts.rule.traps_zeros else 0)
+        lifted: Array = np.maximum(f, floor if self.parts.rule.traps_zeros else 0)
+        return lifted
 
     def _constant(self, shared: Shared, stats: Stats) -> float:
         known: float | None = shared["constant"]

@@ -11,9 +11,7 @@ def nmfkit_readers() -> list[ReaderSpec]:
     here = "nmfkit_plugins.files"
     return [
         ReaderSpec("npy", "NumPy array, memory-mapped", f"{here}.npy:read", suffixes=(".npy",)),
-        ReaderSpec(
-            "npz", "SciPy sparse matrix, or NumPy arrays by name", f"{here}.npz:read", suffixes=(".npz",)
-        ),
+        ReaderSpec("npz", "SciPy sparse matrix, or NumPy arrays by name", f"{here}.npz:read", suffixes=(".npz",)),
         ReaderSpec("mtx", "Matrix Market", f"{here}.mtx:read", suffixes=(".mtx", ".mtx.gz")),
         ReaderSpec(
             "csv",

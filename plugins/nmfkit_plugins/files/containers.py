@@ -13,9 +13,7 @@ def no_key(path: str, key: str | None) -> None:
         raise UsageError(f"{path} holds a single matrix, so --key {key!r} has nothing to choose")
 
 
-def choose(
-    path: str, key: str | None, shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]
-) -> str:
+def choose(path: str, key: str | None, shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]) -> str:
     """The name of the matrix: `key`, or the only candidate that is no vector, or the only one there is.
 
     `shapes` are the candidates, `others` what else the file holds and what it is.
@@ -30,9 +28,7 @@ def choose(
         return matrices[0]
     if not matrices:
         raise SourceError(f"{path} holds no matrix. {_listing(shapes, others)}")
-    raise SourceError(
-        f"{path} holds several matrices; choose one with --key NAME. {_listing(shapes, others)}"
-    )
+    raise SourceError(f"{path} holds several matrices; choose one with --key NAME. {_listing(shapes, others)}")
 
 
 def _listing(shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]) -> str:

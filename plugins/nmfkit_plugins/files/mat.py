@@ -29,7 +29,7 @@ def read(path: str, *, key: str | None = None) -> Any:
         ) from None
     shapes = {name: shape for name, shape, kind in variables if kind in NUMBERS and len(shape) == 2}
     others = {
-        name: kind if len(shape) == 2 else f"{len(shape)}-D {kind}"
+        name: f"{len(shape)}-D {kind}" if len(shape) > 2 else kind
         for name, shape, kind in variables
         if name not in shapes
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ def read(path: str, *, key: str | None = None) -> Source:
 
     Text members `rows` and `features` of fitting length become names.
     """
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here: np.load leaves a damaged archive open.
+    with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         if {"format", "shape", "data"} <= set(file.files) and key is None:
             from scipy.sparse import load_npz
 
@@ -30,7 +32,8 @@ def read(path: str, *, key: str | None = None) -> Source:
         prefixes = _prefixes(file.files)
         arrays, others = _arrays(file, prefixes)
         shapes = {name: tuple(int(s) for s in file[f"{p}shape"]) for name, p in prefixes.items()}
-        name = choose(path, key, shapes | arrays, others)
+        # Parts without a prefix are what the file is about; arrays beside them are labels.
+        name = SPARSE if key is None and SPARSE in shapes else choose(path, key, shapes | arrays, others)
         matrix = _compressed(path, file, prefixes[name]) if name in prefixes else file[name]
         return _source(matrix, path, file)
 
@@ -49,16 +52,22 @@ def _arrays(file: Any, prefixes: dict[str, str]) -> tuple[dict[str, tuple[int, .
     for name in file.files:
         if name in parts:
             continue
-        try:
-            member = file[name]
-        except ValueError:
-            others[name] = "Python objects"
-            continue
-        if member.ndim == 2 and member.dtype.kind in "biufc":
-            arrays[name] = member.shape
+        shape, dtype = _header(file, name)
+        if len(shape) == 2 and dtype.kind in "biufc":
+            arrays[name] = shape
         else:
-            others[name] = f"{member.ndim}-D {member.dtype}"
+            others[name] = f"{len(shape)}-D {dtype}"
     return arrays, others
+
+
+def _header(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of a member, without reading the rest of it."""
+    from numpy.lib import format as npy
+
+    with file.zip.open(f"{name}.npy") as member:
+        old = npy.read_magic(member) == (1, 0)
+        shape, _, dtype = npy.read_array_header_1_0(member) if old else npy.read_array_header_2_0(member)
+        return shape, dtype
 
 
 def _compressed(path: str, file: Any, prefix: str) -> Any:

@@ -32,9 +32,7 @@ def read(path: str, *, key: str | None = None) -> SparseSource:
     rows = [sorted((column[w], c) for w, c in count.items() if w in column) for count in counts.values()]
     indptr = np.cumsum([0, *(len(row) for row in rows)])
     entries = np.array([entry for row in rows for entry in row], dtype=np.int32).reshape(-1, 2)
-    matrix = csr_array(
-        (entries[:, 1].astype(np.float64), entries[:, 0], indptr), shape=(len(rows), len(words))
-    )
+    matrix = csr_array((entries[:, 1].astype(np.float64), entries[:, 0], indptr), shape=(len(rows), len(words)))
     return SparseSource(matrix, uri=path, row_names=tuple(counts), feature_names=tuple(words))
 
 
@@ -42,9 +40,7 @@ def _topics() -> dict[str, str]:
     try:
         from pydoc_data.topics import topics
     except ImportError as error:
-        raise SourceError(
-            f"sample:python-docs needs Python's own pydoc_data.topics, absent here: {error}"
-        ) from error
+        raise SourceError(f"sample:python-docs needs Python's own pydoc_data.topics, absent here: {error}") from error
     return topics
 
 

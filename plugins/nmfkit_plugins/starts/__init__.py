@@ -9,8 +9,16 @@ from nmfkit.hookspecs import PartSpec, hookimpl
 def nmfkit_initializers() -> list[PartSpec]:
     """The starting points of `--init`."""
     return [
-        PartSpec("random", "half-normal at the data's scale; any sharding gives the same", "nmfkit_plugins.starts.random:Random"),
-        PartSpec("nndsvd", "from the leading singular vectors, with exact zeros", "nmfkit_plugins.starts.nndsvd:NNDSVD"),
+        PartSpec(
+            "random",
+            "half-normal at the data's scale; any sharding gives the same",
+            "nmfkit_plugins.starts.random:Random",
+        ),
+        PartSpec(
+            "nndsvd",
+            "from the leading singular vectors, with exact zeros",
+            "nmfkit_plugins.starts.nndsvd:NNDSVD",
+        ),
         PartSpec(
             "nndsvda",
             "nndsvd with its zeros filled by small positive numbers",

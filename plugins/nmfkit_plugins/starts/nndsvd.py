@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,10 @@ class NNDSVD:
     fill: bool = False
     power: int = 4
 
-    makes_zeros: ClassVar[bool] = True
+    @property
+    def makes_zeros(self) -> bool:
+        """Whether exact zeros are left in the start."""
+        return not self.fill
 
     def __post_init__(self) -> None:
         if self.power < 1:

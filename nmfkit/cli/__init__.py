@@ -1,0 +1,36 @@
+"""The command line: `nmfkit`, `python -m nmfkit`.
+
+Nothing here imports NumPy, zarr, dask or a plugin before a command runs, so that `--help` and shell completion
+answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO, cast
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit code."""
+    from nmfkit.cli.app import app
+
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without β or × shows a question mark; it gets no traceback.
+        cast("_Reconfigurable", stream).reconfigure(errors="replace")
+    try:
+        app()
+    finally:
+        _flush()
+
+
+class _Reconfigurable(TextIO):
+    def reconfigure(self, *, errors: str) -> None: ...
+
+
+def _flush() -> None:
+    """Write what is buffered now: at the interpreter's exit, a closed pipe would print a traceback."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

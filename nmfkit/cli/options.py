@@ -1,0 +1,142 @@
+"""Options that several commands share; None means that the user did not name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+
+def _option(*names: str, metavar: str | None = None, help: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(*names, metavar=metavar, help=help, show_default=False)
+    return option
+
+
+MEMORY = _option(
+    "--memory", metavar="SIZE", help="Bound on blocks, cache and rows of W, as 2GiB. Default: half of what is free."
+)
+THREADS = _option("--threads", metavar="N", help="Threads. Default: one for each processor.")
+KEY = _option("--key", metavar="NAME", help="The dataset inside a container (.npz, .mat, .h5ad, zarr group).")
+OVERWRITE = _option("--overwrite", help="Replace an existing output of nmfkit.")
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a command talks."""
+
+    json: Annotated[bool, _option("--json", help="One JSON object on standard output.")] = False
+    quiet: Annotated[bool, _option("--quiet", "-q", help="No progress, notes or summary.")] = False
+    verbose: Annotated[bool, _option("--verbose", "-v", help="Show the traceback of a fault.")] = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the result is told in words."""
+        return not (self.json or self.quiet)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a command may use of the machine."""
+
+    memory: Annotated[str | None, MEMORY] = None
+    threads: Annotated[int | None, THREADS] = None
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Everything that `fit` and `explain` take; numbers are texts, so that all faults go into one message."""
+
+    out: Annotated[
+        str | None, _option("--out", "-o", metavar="RUN.zarr", help="Where the run is written (needed by fit).")
+    ] = None
+    rank: Annotated[str | None, _option("--rank", metavar="N", help="Number of components (needed).")] = None
+    ranks: Annotated[
+        str | None, _option("--ranks", metavar="N,N,…", help="Ranks of the layers of a deep model, as 80,40,20.")
+    ] = None
+    model: Annotated[str | None, _option("--model", metavar="PART", help="Default: nmf.")] = None
+    loss: Annotated[
+        str | None,
+        _option("--loss", metavar="PART", help="frobenius, kl, is, beta:0.5, … Default: frobenius."),
+    ] = None
+    rule: Annotated[
+        str | None,
+        _option("--rule", metavar="PART", help="Update rule: mu, hals, … Default: auto, the fastest that fits."),
+    ] = None
+    reg_w: Annotated[
+        list[str] | None,
+        _option("--reg-w", metavar="PART", help="Regularizer of W, as l1:0.1; may be repeated. Default: none."),
+    ] = None
+    reg_h: Annotated[
+        list[str] | None,
+        _option("--reg-h", metavar="PART", help="Regularizer of H, as l1:0.1; may be repeated. Default: none."),
+    ] = None
+    init: Annotated[
+        str | None,
+        _option("--init", metavar="PART", help="Starting point: random, nndsvd, … Default: random."),
+    ] = None
+    start_w: Annotated[
+        str | None, _option("--start-w", metavar="PATH", help="A matrix (rows × rank) to start W from.")
+    ] = None
+    start_h: Annotated[
+        str | None, _option("--start-h", metavar="PATH", help="A matrix (rank × columns) to start H from.")
+    ] = None
+    model_option: Annotated[
+        list[str] | None,
+        _option("--model-option", metavar="KEY=VALUE", help="A parameter of the model; may be repeated."),
+    ] = None
+    seed: Annotated[str | None, _option("--seed", metavar="N", help="Seed of the starting point. Default: 0.")] = (
+        None
+    )
+    max_sweeps: Annotated[
+        str | None, _option("--max-sweeps", metavar="N", help="Most sweeps over the data. Default: 200.")
+    ] = None
+    tol: Annotated[
+        str | None,
+        _option(
+            "--tol",
+            metavar="X",
+            help="Stop when ten sweeps lower the objective by less than this fraction. Default: 1e-4.",
+        ),
+    ] = None
+    time_limit: Annotated[
+        str | None, _option("--time-limit", metavar="SECONDS", help="Stop after this time. Default: none.")
+    ] = None
+    dtype: Annotated[
+        str | None,
+        _option(
+            "--dtype",
+            metavar="TYPE",
+            help="float32 or float64. Default: that of float data; float32 for small integers, else float64.",
+        ),
+    ] = None
+    memory: Annotated[str | None, MEMORY] = None
+    threads: Annotated[str | None, THREADS] = None
+    checkpoint_every: Annotated[
+        str | None,
+        _option("--checkpoint-every", metavar="N", help="Sweeps between checkpoints. Default: one a minute."),
+    ] = None
+    key: Annotated[str | None, KEY] = None
+    config: Annotated[
+        str | None,
+        _option(
+            "--config",
+            metavar="FILE.toml",
+            help="Options from a file, under the names they have here (also source = …); those given here win.",
+        ),
+    ] = None
+    overwrite: Annotated[bool | None, OVERWRITE] = None
+    workers: Annotated[
+        str | None, _option("--workers", metavar="N", help="Local worker processes (not in this version).")
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        _option("--scheduler", metavar="ADDRESS", help="A running dask scheduler (not in this version)."),
+    ] = None
+    scheduler_file: Annotated[
+        str | None,
+        _option("--scheduler-file", metavar="FILE", help="The file of a dask scheduler (not in this version)."),
+    ] = None
+    device: Annotated[
+        str | None, _option("--device", metavar="cpu|gpu", help="Default: cpu (gpu: not in this version).")
+    ] = None

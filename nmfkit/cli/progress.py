@@ -1,0 +1,158 @@
+"""How a command's progress is shown on standard error: live on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nmfkit.cli.text import duration, number
+from nmfkit.executors.plan import size_text
+from nmfkit.loop import WINDOW, State, Watcher
+
+EVERY = 5.0
+"""Seconds between lines where standard error is no terminal."""
+STAGES = {
+    "probe": "looking at the data",
+    "start": "making the starting point",
+    "sweeps": "first sweep",
+    "transform": "transforming",
+    "write": "writing the result",
+}
+
+
+class Meter(Watcher):
+    """Counts what a progress display needs; by itself it shows nothing.
+
+    `notes` holds the cautions of the plan, `done` sweeps and the fraction of the one in work, `most` the last
+    sweep that there may be.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+        self.name = ""
+        self.notes: list[str] = []
+        self.state: State | None = None
+        self._first: tuple[int, float] | None = None
+        self._began = time.monotonic()
+        self._bytes = self._sweep_bytes = self._in_sweep = 0
+        self._lock = threading.Lock()
+
+    def stage(self, name: str) -> None:
+        """Start counting anew."""
+        self.name, self._began = name, time.monotonic()
+        self._bytes = self._in_sweep = 0
+
+    def plan(self, plan: Any, cautions: list[str]) -> None:
+        """Keep the cautions, and the bytes that a sweep goes through."""
+        self.notes, self._sweep_bytes = list(cautions), plan.source_bytes
+
+    def block(self, size: int) -> None:
+        """Count the bytes; called from worker threads."""
+        with self._lock:
+            self._bytes += size
+            self._in_sweep += size
+
+    def sweep(self, state: State) -> None:
+        """Keep the state."""
+        self.state = state
+        self._in_sweep = 0
+        if self._first is None:
+            self._first = (state.sweep, time.monotonic())
+
+    @property
+    def done(self) -> float:
+        """Sweeps done and the fraction of the one in work."""
+        part = min(1.0, self._in_sweep / self._sweep_bytes) if self._sweep_bytes else 0.0
+        return (self.state.sweep if self.state else 0) + part
+
+    def line(self) -> str:
+        """Where the fit is, in one line."""
+        if self.state is None:
+            return STAGES.get(self.name, self.name)
+        pieces = [
+            f"sweep {self.state.sweep}" + (f" of {self.most}" if self.most else ""),
+            f"objective {number(self.state.objective)}",
+            *self._change(),
+            *self._rates(),
+        ]
+        return " · ".join(pieces)
+
+    def _change(self) -> list[str]:
+        """The decrease that the tolerance is compared with."""
+        assert self.state is not None
+        history = self.state.history
+        window = min(WINDOW, len(history) - 1)
+        if window < 1 or not history[-1].objective:
+            return []
+        change = (history[-1 - window].objective - history[-1].objective) / abs(history[-1].objective)
+        return [f"change {change:.1e}"]
+
+    def _rates(self) -> list[str]:
+        assert self.state is not None
+        assert self._first is not None
+        now = time.monotonic()
+        pieces = []
+        sweeps, seconds = self.state.sweep - self._first[0], now - self._first[1]
+        if sweeps and seconds > 0:
+            rate = sweeps / seconds
+            pieces.append(f"{rate:.3g} sweeps/s" if rate >= 0.1 else f"{duration(1 / rate)} a sweep")
+        if now > self._began:
+            pieces.append(f"{size_text(self._bytes / (now - self._began))}/s")
+        if self.most and sweeps and seconds > 0:
+            pieces.append(f"{duration((self.most - self.state.sweep) * seconds / sweeps)} left at most")
+        return pieces
+
+
+class Quiet(Meter):
+    """Says nothing."""
+
+
+class Lines(Meter):
+    """Prints notes at once, and a line every few seconds."""
+
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__(most)
+        self._told = time.monotonic()
+
+    def plan(self, plan: Any, cautions: list[str]) -> None:
+        """Print the cautions."""
+        super().plan(plan, cautions)
+        self.say_notes()
+
+    def say_notes(self) -> None:
+        """Print the cautions as notes."""
+        for note in self.notes:
+            print(f"note: {note}", file=sys.stderr)
+
+    def stage(self, name: str) -> None:
+        """A line, if it is time."""
+        super().stage(name)
+        self._tell()
+
+    def sweep(self, state: State) -> None:
+        """A line, if it is time."""
+        super().sweep(state)
+        self._tell()
+
+    def _tell(self) -> None:
+        if time.monotonic() - self._told >= EVERY:
+            print(self.line(), file=sys.stderr, flush=True)
+            self._told = time.monotonic()
+
+
+@contextmanager
+def watching(*, quiet: bool, most: int | None = None) -> Iterator[Meter]:
+    """A meter for as long as the block runs: silent, live or by lines."""
+    if quiet:
+        yield Quiet(most)
+    elif sys.stderr.isatty():
+        from nmfkit.cli.live import live
+
+        with live(most) as meter:
+            yield meter
+    else:
+        yield Lines(most)
