@@ -26,8 +26,9 @@ from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
 from nmfkit.sources import open_source
 from nmfkit.sources.fingerprint import fingerprint
+from nmfkit.sources.staging import check_output
 from nmfkit.start import Given
-from nmfkit.store import RunStore, refuse_existing
+from nmfkit.store import RunStore
 from nmfkit.versions import versions
 
 __all__ = ["explain", "fit", "load", "plugins", "resume", "transform"]
@@ -125,8 +126,9 @@ def fit_problem(
     resolved = resolve(problem)
     if out is not None:
         _refuse_unstorable(problem)
-        refuse_existing(out, overwrite=overwrite)
     source = open_source(x, key=key, dtype=problem.dtype)
+    if out is not None:
+        check_output(str(out), overwrite=overwrite, source=source.uri)
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with _running(source, plan, out, watcher) as executor:
         watcher.stage("probe")
@@ -206,7 +208,7 @@ def transform(
     result = run if isinstance(run, Result) else load(run)
     resolved = resolve(result.problem)
     if out is not None:
-        refuse_existing(out, overwrite=overwrite)
+        check_output(str(out), overwrite=overwrite, source=result.path)
     shared = result.state.current
     dtype = next(iter(resolved.model.factors(shared).values())).dtype
     source = open_source(x, key=key, dtype=np.dtype(dtype).name)
@@ -239,7 +241,7 @@ def explain(
     problem: Problem | None = None,
     **fields: Any,
 ) -> Explanation:
-    """What `fit` with the same arguments would do: parts and where each is from, blocks, bytes, memory; runs nothing."""
+    """What `fit` would do with the same arguments: parts and their origins, blocks, bytes, memory; runs nothing."""
     for name in ("w", "h", "out", "overwrite", "checkpoint_every", "watcher"):
         fields.pop(name, None)
     problem = problem or make_problem(**fields)
@@ -373,8 +375,8 @@ def _same_source(stored: Mapping[str, Any], x: Any, problem: Problem) -> Source:
     source = open_source(x, key=stored.get("key"), dtype=problem.dtype or stored["dtype"])
     if list(source.shape) != list(stored["shape"]) or fingerprint(source) != stored["fingerprint"]:
         raise StoreError(
-            f"the data at {source.uri} ({source.shape[0]} × {source.shape[1]}) are not those that the run was fitted to "
-            f"({stored['shape'][0]} × {stored['shape'][1]}): continuing would mix two matrices; fit anew instead"
+            f"the data at {source.uri} ({source.shape[0]} × {source.shape[1]}) are not those that the run was fitted "
+            f"to ({stored['shape'][0]} × {stored['shape'][1]}): continuing would mix two matrices; fit anew instead"
         )
     return source
 

@@ -56,7 +56,7 @@ def resolve(problem: Problem) -> Resolved:
     if faults:
         raise UsageError("\n".join(faults) if len(faults) == 1 else _listed(faults))
     misfits = _untaken(problem, takes)
-    misfits += _wrong_kinds(problem, loss, rule, reg_w, reg_h, initializer)
+    misfits += _wrong_kinds(loss, rule, reg_w, reg_h, initializer)
     if "rule" in takes and not misfits:
         if is_auto(problem.rule):
             chosen, rule = _choose_rule(problem, loss, reg_w, reg_h, misfits)
@@ -85,7 +85,8 @@ def check_data(resolved: Resolved, probe: Probe) -> None:
         raise DataError(
             f"loss {part_text(resolved.problem.loss)!r} is infinite where the matrix is zero, and "
             f"{cells - probe.nonzero:,} of its {cells:,} entries are (the first at row {probe.first_zero[0]}, "
-            f"column {probe.first_zero[1]}); add a small constant to the data, or use a β-divergence with β > 0, such as beta:0.5 or kl"
+            f"column {probe.first_zero[1]}); add a small constant to the data, or use a β-divergence with β > 0, "
+            "such as beta:0.5 or kl"
         )
 
 
@@ -175,9 +176,7 @@ def _untaken(problem: Problem, takes: frozenset[str]) -> list[str]:
     ]
 
 
-def _wrong_kinds(
-    problem: Problem, loss: Any, rule: Any, reg_w: Iterable[Any], reg_h: Iterable[Any], initializer: Any
-) -> list[str]:
+def _wrong_kinds(loss: Any, rule: Any, reg_w: Iterable[Any], reg_h: Iterable[Any], initializer: Any) -> list[str]:
     expected = [("loss", loss, Loss), ("rule", rule, UpdateRule), ("init", initializer, Initializer)]
     expected += [("reg-w", r, Regularizer) for r in reg_w] + [("reg-h", r, Regularizer) for r in reg_h]
     return [

@@ -87,8 +87,8 @@ class Explanation:
             f"{_count(len(p.shards), 'shard')} on {_count(p.threads, 'thread')}",
             f"  read per sweep   {reads}",
             f"  work per sweep   {self.operations_per_sweep / 1e9:.3g} G operations",
-            f"  memory           budget {size_text(p.memory)}: shared factors and statistics {size_text(p.shared_bytes)}, "
-            f"W {size_text(p.rows_bytes)} {where}",
+            f"  memory           budget {size_text(p.memory)}: shared factors and statistics "
+            f"{size_text(p.shared_bytes)}, W {size_text(p.rows_bytes)} {where}",
         ]
 
     def _notes(self) -> list[str]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, BloscShuffle
 
 from nmfkit.blocks import Array
-from nmfkit.errors import StoreError
+from nmfkit.errors import SourceError, StoreError
 from nmfkit.loop import Record, State
 from nmfkit.protocols import Rows, RowStore
+from nmfkit.sources.staging import staged
+from nmfkit.sources.zarr_store import Place
+from nmfkit.sources.zarr_write import create, write_names
 from nmfkit.tree_text import flatten, unflatten
 
 FORMAT = 1
@@ -69,22 +69,11 @@ class RunStore:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], attributes: Mapping[str, Any], *, overwrite: bool) -> RunStore:
-        """A new run in place of whatever run was there, if `overwrite` allows; see `refuse_existing`."""
-        path = str(path)
-        refuse_existing(path, overwrite=overwrite)
+        """A new run in place of whatever output was there, if `overwrite` allows."""
         attributes = {"nmfkit_format": FORMAT, "status": "running", **attributes}
-        with _explained("write", path):
-            if "://" in path:
-                return cls(path, zarr.open_group(path, mode="w", attributes=attributes))
-            target = Path(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-            try:
-                zarr.open_group(str(aside), mode="w", attributes=attributes)
-                replace_tree(aside, target)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-            return cls(path, zarr.open_group(path, mode="r+"))
+        with _explained("write", str(path)), staged(str(path), overwrite=overwrite) as aside:
+            zarr.open_group(str(aside), mode="w", attributes=attributes)
+        return cls(str(path), zarr.open_group(str(path), mode="r+"))
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -143,11 +132,11 @@ class RunStore:
                 )
             group: Any = self.group[f"checkpoint/{slot}"]
             text = group.attrs["state"]
-            arrays = [np.asarray(group["arrays"][str(i)][...]) for i in range(int(group.attrs["arrays"]))]
+            arrays = [np.asarray(_array(group, f"arrays/{i}")[...]) for i in range(int(group.attrs["arrays"]))]
             rows: Any = self.group if slot == "final" else group["rows"]
-            columns = [np.asarray(group["history"][n][:]).tolist() for n in ("sweep", "objective", "seconds")]
+            columns = [np.asarray(_array(group, f"history/{n}")[:]).tolist() for n in ("sweep", "objective", "seconds")]
             return State(
-                rows=StoredRows({name: rows[name] for name in group.attrs["row_factors"]}),
+                rows=StoredRows({name: _array(rows, name) for name in group.attrs["row_factors"]}),
                 current=unflatten(text["current"], arrays),
                 following=unflatten(text["following"], arrays),
                 history=tuple(Record(*row) for row in zip(*columns, strict=True)),
@@ -173,56 +162,17 @@ class RunStore:
     def write_names(self, rows: Sequence[str] | None, features: Sequence[str] | None) -> None:
         """Store the names of rows and features where they are known."""
         with _explained("write", self.path):
-            for name, names in (("rows", rows), ("features", features)):
-                if names is not None:
-                    _write_array(self.group, name, np.array(list(names), dtype=str))
+            write_names(self.group, "rows", rows)
+            write_names(self.group, "features", features)
 
     def names(self, which: str) -> list[str] | None:
         """The stored names of "rows" or "features"."""
-        return [str(n) for n in np.asarray(self.group[which][:]).tolist()] if which in self.group else None  # type: ignore[index]
+        return [str(n) for n in np.asarray(_array(self.group, which)[:]).tolist()] if which in self.group else None
 
 
-def refuse_existing(path: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """Raise `StoreError` if something stands at `path` that may not be replaced, or nothing can be written there."""
-    text = str(path)
-    if "://" in text:
-        return
-    target = Path(text)
-    if target.exists():
-        if not overwrite:
-            raise StoreError(f"{text} exists already; choose another output, or replace it with --overwrite")
-        if not _is_ours(target):
-            raise StoreError(
-                f"{text} exists and is no output of nmfkit, so --overwrite leaves it alone; remove it yourself"
-            )
-    parent = next(p for p in (target.absolute().parent, *target.absolute().parents) if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise StoreError(f"{text} cannot be written: {parent} is not a writable folder")
-
-
-def replace_tree(new: Path, target: Path) -> None:
-    """Move the folder `new` to `target`; an old one goes only once the new one stands."""
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        target.rename(old)
-    try:
-        new.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _is_ours(target: Path) -> bool:
-    if not target.is_dir():
-        return False
-    if not any(target.iterdir()):
-        return True
-    try:
-        return "nmfkit_format" in zarr.open_group(str(target), mode="r").attrs
-    except Exception:
-        return False
+def _array(group: Any, path: str) -> Any:
+    """An array of the run, behind a store that refuses chunks that are missing or cut short."""
+    return Place.of(group[path]).open_array()
 
 
 def write_rows(group: zarr.Group, rows: RowStore, count: int) -> None:
@@ -234,45 +184,29 @@ def write_rows(group: zarr.Group, rows: RowStore, count: int) -> None:
         hi = min(count, lo + step)
         for name, f in rows.read(lo, hi).items():
             if name not in arrays:
-                arrays[name] = _create(group, name, (count, f.shape[1]), f.dtype, (min(step, count), f.shape[1]))
+                if name in group:
+                    del group[name]
+                arrays[name] = create(group, name, (count, f.shape[1]), (min(step, count), f.shape[1]), f.dtype)
             arrays[name][lo:hi] = f
 
 
 def _write_array(group: zarr.Group, name: str, values: Array) -> None:
     values = np.asarray(values)
-    rows = max(1, CHUNK // max(1, values.nbytes // max(1, len(values)))) if values.ndim else 1
-    chunks = (max(1, min(rows, len(values))), *map(_at_least_one, values.shape[1:])) if values.ndim else ()
-    array = _create(group, name, values.shape, values.dtype, chunks)
-    array[...] = values
-
-
-def _at_least_one(side: int) -> int:
-    return max(1, side)
-
-
-def _create(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...]) -> Any:
-    codec = BloscCodec(cname="lz4", clevel=5, shuffle=BloscShuffle.shuffle, typesize=max(1, np.dtype(dtype).itemsize))
-    with warnings.catch_warnings():
-        # zarr warns that fixed-length strings may yet change their name in the format; we read them ourselves.
-        warnings.filterwarnings("ignore", category=UserWarning, module="zarr")
-        warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
-        return group.create_array(
-            name,
-            shape=shape,
-            dtype=dtype,
-            chunks=chunks or (1,) * len(shape),
-            compressors=codec if np.dtype(dtype).kind in "fiu" else "auto",
-            overwrite=True,
-            config={"write_empty_chunks": True},
-        )
+    if name in group:
+        del group[name]
+    row_bytes = max(1, values.nbytes // max(1, len(values))) if values.ndim else 1
+    chunks = (min(len(values), max(1, CHUNK // row_bytes)), *values.shape[1:]) if values.ndim else ()
+    create(group, name, values.shape, chunks, values.dtype)[...] = values
 
 
 @contextmanager
 def _explained(doing: str, path: str) -> Iterator[None]:
     try:
         yield
-    except StoreError:
+    except (StoreError, KeyboardInterrupt):
         raise
+    except SourceError as error:
+        raise StoreError(f"cannot {doing} {path}: {error}") from error
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise StoreError(f"cannot {doing} {path}: {why}; what was complete before is still there") from error

@@ -178,7 +178,7 @@ def test_overwrite_never_removes_other_folders(tmp_path):
     (tmp_path / "thesis" / "chapter").write_text("all my work")
     (tmp_path / "file").write_text("more work")
     for name in ("thesis", "file"):
-        with pytest.raises(StoreError, match="no zarr store"):
+        with pytest.raises(StoreError, match="no output of nmfkit"):
             convert(matrix(), tmp_path / name, overwrite=True)
     assert (tmp_path / "thesis" / "chapter").read_text() == "all my work"
     assert (tmp_path / "file").read_text() == "more work"

@@ -6,9 +6,9 @@ answer at once.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import TextIO, cast
 
 
 def main() -> None:
@@ -16,16 +16,13 @@ def main() -> None:
     from nmfkit.cli.app import app
 
     for stream in (sys.stdout, sys.stderr):
-        # A terminal without β or × shows a question mark; it gets no traceback.
-        cast("_Reconfigurable", stream).reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without β or × shows a question mark instead of a traceback.
+            stream.reconfigure(errors="replace")
     try:
-        app()
+        app(prog_name="nmfkit")
     finally:
         _flush()
-
-
-class _Reconfigurable(TextIO):
-    def reconfigure(self, *, errors: str) -> None: ...
 
 
 def _flush() -> None:

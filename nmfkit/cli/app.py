@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -44,17 +45,22 @@ def nmfkit(
     """Nonnegative matrix factorization X ≈ W H of matrices of any size."""
 
 
-for function in (
-    fit.fit,
-    resume.resume,
-    transform.transform,
-    score.score,
-    inspect.inspect,
-    explain.explain,
-    convert.convert,
-):
-    command(app, function)
-
+COMMANDS: dict[str, Callable[..., None]] = {
+    "fit": fit.fit,
+    "resume": resume.resume,
+    "transform": transform.transform,
+    "score": score.score,
+    "inspect": inspect.inspect,
+    "explain": explain.explain,
+    "convert": convert.convert,
+}
+PLUGINS: dict[str, Callable[..., None]] = {
+    "list": plugins.list_parts,
+    "info": plugins.info,
+    "check": plugins.check,
+}
+for name, function in COMMANDS.items():
+    command(app, name, function)
 app.add_typer(plugins_app, name="plugins", help="What is installed: losses, rules, models, readers, …")
-for function in (plugins.list_parts, plugins.info, plugins.check):
-    command(plugins_app, function, name="list" if function is plugins.list_parts else None)
+for name, function in PLUGINS.items():
+    command(plugins_app, name, function)

@@ -47,11 +47,8 @@ def read_request(source: str | None, options: FitOptions, *, needs_out: bool) ->
     faults += _faults(given, needs_out)
     if faults:
         raise UsageError(_listed(faults + _core_faults(problem)))
-    return Request(
-        problem=problem,
-        overwrite=bool(given.get("overwrite")),
-        **{f.name: given.get(f.name) for f in fields(Request) if f.name not in ("problem", "overwrite")},
-    )
+    values: dict[str, Any] = {f.name: given.get(f.name) for f in fields(Request)}
+    return Request(**{**values, "problem": problem, "overwrite": bool(given.get("overwrite"))})
 
 
 def _flags(source: str | None, options: FitOptions, faults: list[str]) -> dict[str, Any]:
@@ -113,7 +110,7 @@ def _merged(file: dict[str, Any], flags: dict[str, Any], faults: list[str]) -> d
         parts = given.get(name, ())
         parts = [parts] if isinstance(parts, str) else parts
         if not (isinstance(parts, list | tuple) and all(isinstance(p, str) for p in parts)):
-            faults.append(f"{name.replace('_', '-')} is {parts!r}, and texts such as \"l1:0.1\" are needed")
+            faults.append(f'{name.replace("_", "-")} is {parts!r}, and texts such as "l1:0.1" are needed')
             parts = ()
         if name in given:
             given[name] = list(parts)

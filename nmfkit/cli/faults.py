@@ -73,7 +73,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
@@ -87,5 +87,5 @@ def _detail(error: BaseException) -> str:
     return f": {error}" if str(error) else ""
 
 
-def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
+def _warn(message: Warning | str, *_place: Any, **_more: Any) -> None:
     print(f"warning: {message}", file=sys.stderr)

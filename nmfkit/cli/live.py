@@ -1,12 +1,13 @@
-"""Live progress on a terminal: one line that is redrawn, and gone when the command is done."""
+"""Live progress on a terminal: two lines that are redrawn, and gone when the command is done."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -31,19 +32,13 @@ class Drawn(Lines):
             self.console.print(Text(f"note: {note}"), soft_wrap=True)
 
     def __rich__(self) -> Any:
-        import time
-
         if time.monotonic() - self._told < CALM:
             return Text("")
-        grid = Table.grid(padding=(0, 1))
-        if self.most and self.state is not None:
-            grid.add_row(ProgressBar(self.most, self.done, width=20), self._text())
-        else:
-            grid.add_row(self._text())
-        return grid
-
-    def _text(self) -> Text:
-        return Text(self.line(), no_wrap=True, overflow="ellipsis")
+        if self.state is None or not self.most:
+            return Text(self.place())
+        head = Table.grid(padding=(0, 1))
+        head.add_row(ProgressBar(self.most, min(self.done, self.most), width=24), Text(self.place()))
+        return Group(head, Text(self.course(), no_wrap=True, overflow="ellipsis"))
 
     def _tell(self) -> None:
         """Rich redraws by itself."""

@@ -54,7 +54,10 @@ class FitOptions:
     ranks: Annotated[
         str | None, _option("--ranks", metavar="N,N,…", help="Ranks of the layers of a deep model, as 80,40,20.")
     ] = None
-    model: Annotated[str | None, _option("--model", metavar="PART", help="Default: nmf.")] = None
+    model: Annotated[
+        str | None,
+        _option("--model", metavar="PART", help="The kind of factorization. Default: nmf, X ≈ W H."),
+    ] = None
     loss: Annotated[
         str | None,
         _option("--loss", metavar="PART", help="frobenius, kl, is, beta:0.5, … Default: frobenius."),
@@ -85,9 +88,7 @@ class FitOptions:
         list[str] | None,
         _option("--model-option", metavar="KEY=VALUE", help="A parameter of the model; may be repeated."),
     ] = None
-    seed: Annotated[str | None, _option("--seed", metavar="N", help="Seed of the starting point. Default: 0.")] = (
-        None
-    )
+    seed: Annotated[str | None, _option("--seed", metavar="N", help="Seed of the starting point. Default: 0.")] = None
     max_sweeps: Annotated[
         str | None, _option("--max-sweeps", metavar="N", help="Most sweeps over the data. Default: 200.")
     ] = None

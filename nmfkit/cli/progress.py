@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from nmfkit.cli.text import duration, number
-from nmfkit.executors.plan import size_text
 from nmfkit.loop import WINDOW, State, Watcher
 
 EVERY = 5.0
@@ -71,40 +70,42 @@ class Meter(Watcher):
 
     def line(self) -> str:
         """Where the fit is, in one line."""
+        return " · ".join(piece for piece in (self.place(), self.course()) if piece)
+
+    def place(self) -> str:
+        """Which stage or sweep it is, and the most time that is left."""
         if self.state is None:
             return STAGES.get(self.name, self.name)
-        pieces = [
-            f"sweep {self.state.sweep}" + (f" of {self.most}" if self.most else ""),
-            f"objective {number(self.state.objective)}",
-            *self._change(),
-            *self._rates(),
-        ]
-        return " · ".join(pieces)
+        of = f" of {self.most}" if self.most else ""
+        sweeps, seconds = self._since_first()
+        left = ""
+        if self.most and sweeps:
+            left = f", at most {duration((self.most - self.state.sweep) * seconds / sweeps)} left"
+        return f"sweep {self.state.sweep}{of}{left}"
 
-    def _change(self) -> list[str]:
-        """The decrease that the tolerance is compared with."""
-        assert self.state is not None
+    def course(self) -> str:
+        """Objective, its decrease over the sweeps that the tolerance looks at, and the pace."""
+        if self.state is None:
+            return ""
+        pieces = [f"objective {number(self.state.objective)}"]
         history = self.state.history
         window = min(WINDOW, len(history) - 1)
-        if window < 1 or not history[-1].objective:
-            return []
-        change = (history[-1 - window].objective - history[-1].objective) / abs(history[-1].objective)
-        return [f"change {change:.1e}"]
-
-    def _rates(self) -> list[str]:
-        assert self.state is not None
-        assert self._first is not None
-        now = time.monotonic()
-        pieces = []
-        sweeps, seconds = self.state.sweep - self._first[0], now - self._first[1]
-        if sweeps and seconds > 0:
+        if window > 0 and history[-1].objective:
+            change = (history[-1 - window].objective - history[-1].objective) / abs(history[-1].objective)
+            pieces.append(f"change {change:.1e}")
+        sweeps, seconds = self._since_first()
+        if sweeps:
             rate = sweeps / seconds
             pieces.append(f"{rate:.3g} sweeps/s" if rate >= 0.1 else f"{duration(1 / rate)} a sweep")
-        if now > self._began:
-            pieces.append(f"{size_text(self._bytes / (now - self._began))}/s")
-        if self.most and sweeps and seconds > 0:
-            pieces.append(f"{duration((self.most - self.state.sweep) * seconds / sweeps)} left at most")
-        return pieces
+        if (spent := time.monotonic() - self._began) > 0:
+            pieces.append(f"{self._bytes / 1e6 / spent:,.0f} MB/s")
+        return " · ".join(pieces)
+
+    def _since_first(self) -> tuple[int, float]:
+        """Sweeps since the first one, which also warms caches and kernels, and their time."""
+        if self.state is None or self._first is None:
+            return 0, 0.0
+        return self.state.sweep - self._first[0], max(1e-9, time.monotonic() - self._first[1])
 
 
 class Quiet(Meter):

@@ -2,55 +2,84 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import zarr
+
 from nmfkit.errors import StoreError, UsageError
-from nmfkit.sources.files import is_zarr
 
 
 @contextmanager
 def staged(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A new directory beside `target` that takes its place when the block ends well, and vanishes when not.
 
-    Raises `StoreError` where `target` exists (or, with `overwrite`, is anything but a zarr store) or where it
-    cannot be written; whatever was there stays until the new one is complete.
+    Raises `StoreError` as `check_output` does; whatever was there stays until the new one is complete.
     """
-    final = _local(target)
-    _check(final, overwrite)
+    check_output(target, overwrite=overwrite)
+    final = local_path(target)
     aside = final.with_name(f".{final.name}.partial-{uuid4().hex[:8]}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.mkdir()
         yield aside
-        _check(final, overwrite)
+        check_output(target, overwrite=overwrite)
         _take_place(aside, final)
     except OSError as error:
-        raise StoreError(f"{final} cannot be written: {error}") from error
+        raise StoreError(f"{final} cannot be written: {_reason(error)}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _local(target: str | Path) -> Path:
+def check_output(target: str | Path, *, overwrite: bool = False, source: str | None = None) -> None:
+    """Raise `StoreError` if something stands at `target` that may not be replaced, or nothing can be written there.
+
+    With `overwrite`, only an output of nmfkit or an empty folder may be replaced, and never the `source` itself.
+    """
+    final = local_path(target)
+    if source is not None and "://" not in source and final in (place := Path(source).absolute(), *place.parents):
+        raise StoreError(f"{final} holds the source itself; choose another output")
+    if final.exists():
+        if not overwrite:
+            raise StoreError(f"{final} exists; choose another name or pass --overwrite")
+        # A slip of the pen must not cost somebody a folder of other files.
+        if not _is_ours(final):
+            raise StoreError(
+                f"{final} exists and is no output of nmfkit, so --overwrite leaves it alone; remove it yourself"
+            )
+    parent = next(p for p in final.parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"{final} cannot be written: {parent} is not a folder that you may write to")
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    if not any(path.iterdir()):
+        return True
+    try:
+        return "nmfkit_format" in zarr.open_group(str(path), mode="r").attrs
+    except Exception:
+        return False
+
+
+def _reason(error: OSError) -> str:
+    return "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+
+
+def local_path(target: str | Path) -> Path:
+    """The absolute path of an output; raises `UsageError` for a remote one."""
     text = str(target)
     if text.startswith("file://"):
         text = text[len("file://") :]
     if "://" in text:
         raise UsageError(f"{text}: stores are written to local directories; copy the result there afterwards")
     return Path(text).expanduser().absolute()
-
-
-def _check(final: Path, overwrite: bool) -> None:
-    if not final.exists():
-        return
-    if not overwrite:
-        raise StoreError(f"{final} exists; choose another name or pass --overwrite")
-    # A slip of the pen must not cost somebody a folder of other files.
-    if not is_zarr(final):
-        raise StoreError(f"{final} exists and is no zarr store, so --overwrite leaves it alone; remove it yourself")
 
 
 def _take_place(aside: Path, final: Path) -> None:

@@ -1,0 +1,53 @@
+"""`nmfkit inspect`: a run, the output of transform, or any source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nmfkit.cli.options import KEY, Machine, Output
+
+
+def inspect(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A run, or any readable matrix.", show_default=False)],
+    *,
+    top: Annotated[int, typer.Option(metavar="N", min=0, help="Features to show of each component.")] = 8,
+    key: Annotated[str | None, KEY] = None,
+    machine: Machine,
+    output: Output,
+) -> None:
+    """Show what a path holds.
+
+    A run: problem, status, objective, versions, and the features that weigh most in each component. A source:
+    shape, type, sparsity, chunks and, from one read, its range and its zero rows and columns; what would spoil a
+    fit is reported, with exit code 1.
+    """
+    attributes = _attributes(path)
+    if "transform_of" in attributes:
+        from nmfkit.cli.inspect_run import show_transformed
+
+        show_transformed(path, attributes, output)
+    elif "problem" in attributes:
+        from nmfkit.cli.inspect_run import show_run
+
+        show_run(path, top, output)
+    else:
+        from nmfkit.cli.inspect_source import show_source
+
+        show_source(path, key, machine, output)
+
+
+def _attributes(path: str) -> dict[str, Any]:
+    """The attributes of the zarr group at `path`, none where there is no group."""
+    from nmfkit.sources.files import is_zarr
+
+    if "://" not in path and not is_zarr(Path(path)):
+        return {}
+    import zarr
+
+    try:
+        return dict(zarr.open_group(path, mode="r").attrs.asdict())
+    except Exception:
+        return {}  # no group, or none that can be read: opening it as a source says why
