@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -180,7 +181,7 @@ def _wrong_kinds(loss: Any, rule: Any, reg_w: Iterable[Any], reg_h: Iterable[Any
     expected = [("loss", loss, Loss), ("rule", rule, UpdateRule), ("init", initializer, Initializer)]
     expected += [("reg-w", r, Regularizer) for r in reg_w] + [("reg-h", r, Regularizer) for r in reg_h]
     return [
-        f"{role} {part!r} is not a {protocol.__name__}: it lacks {', '.join(_lacking(part, protocol))}"
+        f"{role} {reprlib.repr(part)} is not a {protocol.__name__}: it lacks {', '.join(_lacking(part, protocol))}"
         for role, part, protocol in expected
         if part is not None and not isinstance(part, protocol)
     ]

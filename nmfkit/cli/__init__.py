@@ -13,14 +13,17 @@ import sys
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    from nmfkit.cli.app import app
-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without β or × shows a question mark instead of a traceback.
             stream.reconfigure(errors="replace")
     try:
+        from nmfkit.cli.app import app
+
         app(prog_name="nmfkit")
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        sys.exit(130)
     finally:
         _flush()
 

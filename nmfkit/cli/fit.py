@@ -23,13 +23,15 @@ def fit(src: SOURCE = None, *, options: FitOptions, output: Output) -> None:
     A part is written name, name:value or name:value,key=value; nmfkit plugins list shows what there is. The run
     is checkpointed as it goes: after Ctrl-C, nmfkit resume continues it exactly.
     """
-    from nmfkit.api import fit_problem
     from nmfkit.cli.config import read_request
     from nmfkit.cli.faults import stopped_saying
-    from nmfkit.cli.progress import watching
-    from nmfkit.cli.summary import tell_fit, what_is_left
 
-    request = read_request(src, options, needs_out=True)
+    with stopped_saying(lambda: "interrupted; nothing was written"):
+        from nmfkit.api import fit_problem
+        from nmfkit.cli.progress import watching
+        from nmfkit.cli.summary import tell_fit, what_is_left
+
+        request = read_request(src, options, needs_out=True)
     with watching(quiet=output.quiet, most=request.problem.max_sweeps) as meter:  # noqa: SIM117
         with stopped_saying(lambda: what_is_left(request.out, meter)):
             result = fit_problem(

@@ -177,9 +177,16 @@ class _Run:
     def _tile(self, x: Block, total: Stats) -> Stats:
         lo, hi = x.first, x.first + x.shape[0]
         try:
-            new, stats = self.step(x, self.rows.read(lo, hi) if self.rows is not None else {}, self.shared)
+            # Overflow would turn into zeros or NaN further on: say so where it happens.
+            with np.errstate(over="raise"):
+                new, stats = self.step(x, self.rows.read(lo, hi) if self.rows is not None else {}, self.shared)
         except NmfkitError:
             raise
+        except FloatingPointError as error:
+            raise NmfkitError(
+                f"{error} in rows {lo}–{hi - 1} of {self.executor.source.uri}: numbers have left the range of "
+                f"{np.dtype(self.executor.source.dtype).name}; rescale the data, or compute in dtype float64"
+            ) from error
         except Exception as error:
             error.add_note(f"in rows {lo}–{hi - 1} of {self.executor.source.uri}")
             raise

@@ -140,7 +140,7 @@ def _block_target(size: int, resident: bool, left: int, workers: int) -> int:
     # Enough blocks to balance the threads, none so small that its fixed costs show.
     even = size // (4 * workers)
     target = max(MIB, min(BLOCK, even))
-    return target if resident else max(MIB // 4, min(target, left // (8 * workers)))
+    return target if resident else max(MIB // 16, min(target, left // (8 * workers)))
 
 
 def _tile_rows(source: Source, n: int, itemsize: int, elementwise: bool, forms_product: bool) -> int | None:

@@ -15,6 +15,7 @@ class Chunked:
     """The matrix `x` (m, n) in blocks of the row ranges `chunks`, as CSR if `is_sparse`."""
 
     uri = "<chunked>"
+    resident = False
     row_names: Sequence[str] | None = None
     feature_names: Sequence[str] | None = None
 

@@ -17,39 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from nmfkit.blocks import CSR, Array, Dense
 from nmfkit.lowrank import LowRank
-
-_REDUCTION = "axis out keepdims"
-_LIKE = "dtype order shape"
-
-FUNCTIONS: dict[str, str] = {
-    **dict.fromkeys(("max", "min", "amax", "amin", "all", "any"), _REDUCTION),
-    **dict.fromkeys(("sum", "prod", "mean", "argmax", "argmin"), f"dtype {_REDUCTION}"),
-    **dict.fromkeys(("zeros_like", "ones_like", "empty_like", "full_like"), _LIKE),
-    **dict.fromkeys(("zeros", "ones", "empty", "full"), "dtype order"),
-    **dict.fromkeys(("cumsum", "trace"), "axis dtype out offset"),
-    **dict.fromkeys(("concatenate", "stack"), "axis dtype"),
-    **dict.fromkeys(("dot", "outer", "vdot", "tensordot", "kron", "where", "nonzero", "broadcast_arrays"), "axes"),
-    **dict.fromkeys(("tril", "triu", "diag", "diagonal"), "k offset axis1 axis2"),
-    **dict.fromkeys(("transpose", "moveaxis", "swapaxes", "expand_dims", "squeeze", "flip", "roll"), "axis axes shift"),
-    **dict.fromkeys(("sort", "argsort", "repeat", "take", "diff"), "axis n kind"),
-    **dict.fromkeys(("asarray", "array", "ascontiguousarray"), "dtype order copy"),
-    **dict.fromkeys(("result_type", "shape", "ndim", "copy", "iscomplexobj", "broadcast_to", "ravel", "reshape"), "order"),
-    **dict.fromkeys(("isclose", "allclose", "array_equal"), "rtol atol"),
-    "count_nonzero": "axis",
-    "einsum": "optimize",
-    "eye": "M k dtype order",
-    "arange": "dtype",
-    "searchsorted": "side",
-    "bincount": "weights minlength",
-    "clip": "a_min a_max",
-    **dict.fromkeys(("linalg.norm",), "axis ord keepdims"),
-    **dict.fromkeys(("linalg.qr", "linalg.svd"), "mode full_matrices compute_uv"),
-    **dict.fromkeys(("linalg.eigh", "linalg.eigvalsh", "linalg.inv", "linalg.solve", "linalg.pinv"), "UPLO"),
-    **dict.fromkeys(("linalg.det", "linalg.slogdet", "linalg.cholesky"), ""),
-}
-"""NumPy functions that reach a device array, each with the keywords that CuPy understands."""
-
-_HOST_ONLY = frozenset({"result_type", "shape", "ndim", "iscomplexobj"})
+from nmfkit.testing.device_functions import ATTRIBUTES, DESCRIBING, FUNCTIONS, METHODS
 
 
 class StrictArray(NDArrayOperatorsMixin):
@@ -78,7 +46,7 @@ class StrictArray(NDArrayOperatorsMixin):
         _refuse_keywords(name, kwargs, FUNCTIONS[name])
         _refuse_unknown_to_cupy(name)
         result = func(*_to_inner(args), **_to_inner(kwargs))
-        return result if name in _HOST_ONLY else _to_outer(result)
+        return result if name in DESCRIBING else _to_outer(result)
 
     def __getitem__(self, key: Any) -> StrictArray:
         return StrictArray(np.asarray(self._host[_to_inner(key)]))
@@ -118,14 +86,14 @@ class StrictArray(NDArrayOperatorsMixin):
         return StrictArray(self._host.T)
 
     def __getattr__(self, name: str) -> Any:
-        if name in _PLAIN:
+        if name in ATTRIBUTES:
             return getattr(self._host, name)
-        if name not in _METHODS:
+        if name not in METHODS:
             raise AttributeError(f"a device array has no attribute {name!r}")
         method = getattr(self._host, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            _refuse_keywords(name, kwargs, _METHODS[name])
+            _refuse_keywords(name, kwargs, METHODS[name])
             return _to_outer(method(*_to_inner(args), **_to_inner(kwargs)))
 
         return call
@@ -141,16 +109,6 @@ class StrictArray(NDArrayOperatorsMixin):
     def get(self) -> Array:
         """The array on the host."""
         return self._host.copy()
-
-
-_PLAIN = frozenset({"shape", "dtype", "ndim", "size", "nbytes", "itemsize", "flags"})
-_METHODS: dict[str, str] = {
-    **dict.fromkeys(("max", "min", "any", "all"), _REDUCTION),
-    **dict.fromkeys(("sum", "prod", "mean", "argmax", "argmin", "cumsum"), f"dtype {_REDUCTION}"),
-    **dict.fromkeys(("ravel", "reshape", "copy", "transpose", "dot", "squeeze", "nonzero", "fill"), "order axis"),
-    "astype": "order copy",
-    "diagonal": "offset axis1 axis2",
-}
 
 
 def _refuse_keywords(name: str, given: dict[str, Any], known: str) -> None:

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from nmfkit.blocks import Array, Block, Dense
 from nmfkit.lowrank import LowRank
@@ -62,7 +63,7 @@ class LossContract(Contract):
         if isinstance(self.part, HasGram):
             assert_close(self.part.offset(csr), self.part.offset(dense), "offset")
 
-    @law(lambda self: some.matrices(positive=self.part.needs_positive), some.st.data())
+    @law(lambda self: some.matrices(positive=self.part.needs_positive), st.data())
     def test_no_fit_is_better_than_the_exact_one(self, x: Array, more: Any) -> None:
         moved = x * more.draw(some.arrays(x.shape, some.multipliers))
         for block in some.blocks_of(x):
@@ -70,7 +71,7 @@ class LossContract(Contract):
             other = self.part.value(block, LowRank(moved, np.eye(x.shape[1])))
             assert exact <= other + roundoff(self.part, block), f"exact fit {exact!r}, another {other!r}"
 
-    @law(lambda self: some.cases(positive=True))
+    @law(some.cases(positive=True))
     def test_needs_positive_tells_the_truth(self, case: some.Case) -> None:
         x = case.x.copy()
         x[0, 0] = 0
@@ -91,7 +92,7 @@ class LossContract(Contract):
             found = self.part.value(block, padded)
             assert_close(found, exact, "value with rows of x = ŷ = 0", atol=roundoff(self.part, Dense(case.x)))
 
-    @law(data, some.st.integers(0, 2**32))
+    @law(data, st.integers(0, 2**32))
     def test_split_is_the_derivative(self, case: some.Case, seed: int) -> None:
         loss, y = self.needs(HasSplit), case.y.form()
         direction = y * np.random.default_rng(seed).uniform(-1, 1, y.shape)
@@ -119,7 +120,7 @@ class LossContract(Contract):
                 assert power <= 1 or (c >= 0).all(), f"a negative coefficient at power {power} > 1"
                 assert power >= 1 or (c <= 0).all(), f"a positive coefficient at power {power} < 1"
 
-    @law(data, some.st.integers(0, 2**32))
+    @law(data, st.integers(0, 2**32))
     def test_surrogate_touches_the_loss(self, case: some.Case, seed: int) -> None:
         loss = self.needs(HasSplit)
         for x in some.blocks_of(case.x):
@@ -133,7 +134,7 @@ class LossContract(Contract):
                 slope = (ahead - behind) / (2 * EPSILON)
                 assert_close(found, slope, f"Σ coefficients and the slope along {side.name}", rtol=0, atol=atol)
 
-    @law(data, some.st.data())
+    @law(data, st.data())
     def test_surrogate_lies_above_the_loss(self, case: some.Case, more: Any) -> None:
         loss = self.needs(HasSplit)
         for x in some.blocks_of(case.x):
@@ -142,7 +143,9 @@ class LossContract(Contract):
                 now, then = side.value(side.f), side.value(side.f * t)
                 rise, size = majorant(loss.surrogate(side.halves()), side.f, t)
                 slack = 1e-9 * (abs(now) + abs(then) + size) + roundoff(loss, x)
-                assert then - now <= rise + slack, f"{side.name}: the loss rises by {then - now!r}, its majoriser {rise!r}"
+                assert then - now <= rise + slack, (
+                    f"{side.name}: the loss rises by {then - now!r}, its majoriser {rise!r}"
+                )
 
     @law(chunked_data)
     def test_gram_form_is_the_loss(self, drawn: Any) -> None:

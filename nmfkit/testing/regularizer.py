@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from typing import Any
+from unittest import SkipTest
 
 import numpy as np
+from hypothesis import strategies as st
 
 from nmfkit.blocks import Array
 from nmfkit.gram import Gram
@@ -45,7 +47,7 @@ class RegularizerContract(Contract):
         assert np.isfinite(value), f"the penalty at zero is {value}"
         assert value >= 0, f"the penalty at zero is {value}"
 
-    @law(some.factors(positive=True), some.st.integers(0, 2**32))
+    @law(some.factors(positive=True), st.integers(0, 2**32))
     def test_surrogate_touches_the_penalty(self, f: Array, seed: int) -> None:
         part = self.needs(HasSurrogate)
         surrogate = part.surrogate(f, part.stat(f))
@@ -54,7 +56,7 @@ class RegularizerContract(Contract):
         size = sum(float(np.sum(np.abs(c * direction))) for c in surrogate.values())
         self._assert_slope(f, direction, found, size)
 
-    @law(some.factors(positive=True), some.st.integers(0, 2**32))
+    @law(some.factors(positive=True), st.integers(0, 2**32))
     def test_quadratic_touches_the_penalty(self, f: Array, seed: int) -> None:
         part = self.needs(HasQuadratic)
         quadratic = part.quadratic(f, part.stat(f))
@@ -69,14 +71,14 @@ class RegularizerContract(Contract):
         atol = 1e-6 * size + 1e-13 * (abs(ahead) + abs(behind)) / EPSILON
         assert_close(found, slope, "the majoriser's slope and the penalty's", rtol=0, atol=atol)
 
-    @law(some.factors(), some.st.data())
+    @law(some.factors(), st.data())
     def test_surrogate_lies_above_the_penalty(self, f: Array, more: Any) -> None:
         part = self.needs(HasSurrogate)
         t = more.draw(some.arrays(f.shape, some.multipliers), label="t")
         rise, size = majorant(part.surrogate(f, part.stat(f)), f, t)
         self._assert_above(self.penalty(f * t) - self.penalty(f), rise, size)
 
-    @law(some.factors(), some.st.data())
+    @law(some.factors(), st.data())
     def test_quadratic_lies_above_the_penalty(self, f: Array, more: Any) -> None:
         part = self.needs(HasQuadratic)
         other = more.draw(some.arrays(f.shape), label="another factor") * float(np.max(f, initial=0) or 1)
@@ -95,7 +97,7 @@ class RegularizerContract(Contract):
             assert power <= 1 or (c >= 0).all(), f"a negative coefficient at power {power} > 1"
             assert power >= 1 or (c <= 0).all(), f"a positive coefficient at power {power} < 1"
 
-    @law(some.factors(), some.st.floats(0.01, 100), some.st.data())
+    @law(some.factors(), st.floats(0.01, 100), st.data())
     def test_prox_beats_its_rivals(self, f: Array, step: float, more: Any) -> None:
         part = self.needs(HasProx)
         found = part.prox(f, step)
@@ -150,11 +152,12 @@ class RegularizerContract(Contract):
         assert_close(copy.value(copy.stat(f)), self.penalty(f), "penalty of the pickled part", rtol=0)
 
     def test_refuses_weights_that_are_none(self) -> None:
-        if not (dataclasses.is_dataclass(self.part) and hasattr(self.part, "weight")):
-            return
+        part: Any = self.part
+        if not (dataclasses.is_dataclass(part) and hasattr(part, "weight")):
+            raise SkipTest("does not apply: no dataclass with a weight")
         for weight in (-1.0, float("nan"), float("inf")):
             try:
-                dataclasses.replace(self.part, weight=weight)
+                type(part)(**{**_fields(part), "weight": weight})
             except ValueError:
                 continue
             raise AssertionError(f"a weight of {weight} was accepted")
@@ -162,3 +165,7 @@ class RegularizerContract(Contract):
 
 def _quadratic(quadratic: Gram, f: Array) -> float:
     return 0.5 * float(np.sum(f @ quadratic.q * f)) - float(np.sum(f * quadratic.c))
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}

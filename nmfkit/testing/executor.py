@@ -1,0 +1,148 @@
+"""The laws of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from hypothesis import strategies as st
+
+from nmfkit.blocks import Array, Block
+from nmfkit.executors.local import LocalExecutor
+from nmfkit.executors.plan import Plan, make_plan
+from nmfkit.protocols import Executor, Rows, Shared, Source, Stats
+from nmfkit.testing import strategies as some
+from nmfkit.testing.chunked import Chunked, Unreadable
+from nmfkit.testing.compare import assert_close
+from nmfkit.testing.law import Contract, law
+
+
+def product(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+    """A step of every kind of statistic: rows x v, xᵀ x v, a sum, a number of rows."""
+    del rows
+    w = x.dot(shared["v"])
+    return {"w": w}, {"xtxv": x.T.dot(w), "pair": (float(np.sum(x.values)), float(x.shape[0]))}
+
+
+def doubled(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+    """Twice the rows; the data are not asked for."""
+    del shared
+    return {"w": 2 * rows["w"]}, {"first": float(x.first), "rows": float(x.shape[0])}
+
+
+def failing(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+    """New rows until the block that holds row `shared["at"]`, and there an error."""
+    if x.first <= shared["at"] < x.first + x.shape[0]:
+        raise ZeroDivisionError("no good")
+    return {"w": 0 * rows["w"]}, ()
+
+
+def narrow(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+    """A float32 statistic that float32 could not sum: 2²⁴ in the first block, 1 in each later one."""
+    del rows, shared
+    return {}, {"sum": np.full(3, 1 if x.first else 2**24, dtype=np.float32)}
+
+
+Layout: TypeAlias = tuple[Array, list[tuple[int, int]], tuple[range, ...], int]
+
+
+@st.composite
+def layouts(draw: Any) -> Layout:
+    """A matrix, its chunks, the shards of those, and threads."""
+    x = draw(some.matrices(scales=(1.0,)))
+    chunks = draw(some.chunkings(len(x)))
+    return x, chunks, draw(some.shardings(len(chunks))), draw(st.sampled_from((1, 2)))
+
+
+class ExecutorContract(Contract):
+    """What every executor must hold."""
+
+    def make(self, source: Source | None = None, plan: Plan | None = None) -> Executor:
+        """The executor of a source by a plan."""
+        assert source is not None
+        assert plan is not None
+        return LocalExecutor(source, plan)
+
+    @contextmanager
+    def running(
+        self, layout: Layout, source: Callable[[Array, list[tuple[int, int]]], Source] = Chunked
+    ) -> Iterator[Executor]:
+        """The executor on a matrix laid out as told."""
+        x, chunks, shards, threads = layout
+        opened = source(x, chunks)
+        plan = make_plan(opened, width=2, dtype=x.dtype, elementwise=False, forms_product=False, threads=threads)
+        executor = self.make(opened, replace(plan, shards=shards))
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+    @law(layouts(), st.booleans())
+    def test_a_sweep_is_the_whole_matrix(self, layout: Any, is_sparse: bool) -> None:
+        x, v = layout[0], np.ones((layout[0].shape[1], 2))
+
+        def source(x: Array, chunks: Any) -> Chunked:
+            return Chunked(x, chunks, is_sparse=is_sparse)
+
+        with self.running(layout, source=source) as executor:
+            rows, stats = executor.sweep(product, None, {"v": v})
+            assert_close(rows.read(0, len(x))["w"], x @ v, "rows")
+        expected = {"xtxv": x.T @ (x @ v), "pair": (float(np.sum(x)), float(len(x)))}
+        assert_close(stats, expected, "statistics")
+
+    @law(layouts())
+    def test_a_sweep_repeats_exactly(self, layout: Any) -> None:
+        x, v = layout[0], np.ones((layout[0].shape[1], 2))
+        with self.running(layout) as executor:
+            one, other = (executor.sweep(product, None, {"v": v}) for _ in range(2))
+            assert_close(one[1], other[1], "statistics of two sweeps", rtol=0)
+            assert_close(one[0].read(0, len(x)), other[0].read(0, len(x)), "rows of two sweeps", rtol=0)
+
+    @law(layouts())
+    def test_a_sweep_leaves_the_old_rows_intact(self, layout: Any) -> None:
+        x, v = layout[0], np.ones((layout[0].shape[1], 2))
+        with self.running(layout) as executor:
+            old, _ = executor.sweep(product, None, {"v": v})
+            new, _ = executor.sweep(doubled, old, {})
+            assert_close(old.read(0, len(x))["w"], x @ v, "the old rows")
+            assert_close(new.read(0, len(x))["w"], 2 * (x @ v), "the new rows")
+
+    @law(layouts(), st.data())
+    def test_a_failing_step_names_its_rows_and_spoils_none(self, layout: Any, more: Any) -> None:
+        x, chunks, *_ = layout
+        v = np.ones((x.shape[1], 2))
+        lo, hi = more.draw(st.sampled_from(chunks), label="failing block")
+        with self.running(layout) as executor:
+            old, _ = executor.sweep(product, None, {"v": v})
+            try:
+                executor.sweep(failing, old, {"at": lo})
+            except ZeroDivisionError as error:
+                told = "\n".join([str(error), *getattr(error, "__notes__", ())])
+                assert f"rows {lo}–{hi - 1} " in told, f"rows {lo}–{hi - 1} are not named: {told}"
+            else:
+                raise AssertionError("the step's error was swallowed")
+            assert_close(old.read(0, len(x))["w"], x @ v, "the old rows")
+            _, stats = executor.sweep(product, old, {"v": v})
+            assert_close(stats["pair"][1], float(len(x)), "rows of a sweep after the failure")
+
+    @law(layouts())
+    def test_no_data_are_read_where_none_are_asked_for(self, layout: Any) -> None:
+        x, chunks, *_ = layout
+        with self.running(layout) as readable:
+            old, _ = readable.sweep(product, None, {"v": np.ones((x.shape[1], 2))})
+            with self.running(layout, source=Unreadable) as executor:
+                new, stats = executor.sweep(doubled, old, {}, data=False)
+                assert_close(new.read(0, len(x))["w"], 2 * np.sum(x, axis=1, keepdims=True) * np.ones((1, 2)), "rows")
+        assert stats["rows"] == len(x), "not every row was passed"
+        assert stats["first"] == sum(lo for lo, _ in chunks), "blocks do not know where they start"
+
+    @law(layouts())
+    def test_statistics_are_summed_in_float64(self, layout: Any) -> None:
+        _, chunks, *_ = layout
+        with self.running(layout) as executor:
+            _, stats = executor.sweep(narrow, None, {})
+        assert stats["sum"].dtype == np.float64, f"summed in {stats['sum'].dtype}"
+        assert (stats["sum"] == 2**24 + len(chunks) - 1).all(), f"{stats['sum'][0]} from {len(chunks)} blocks"

@@ -1,0 +1,186 @@
+"""The laws of a model, by whole fits of small matrices with the parts that it accepts."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import nmfkit
+from nmfkit.api import fit_problem
+from nmfkit.blocks import Array, Dense
+from nmfkit.check import Resolved
+from nmfkit.lowrank import LowRank
+from nmfkit.problem import Problem
+from nmfkit.result import Result
+from nmfkit.testing import strategies as some
+from nmfkit.testing.chunked import Chunked
+from nmfkit.testing.compare import assert_close, roundoff
+from nmfkit.testing.device import to_device, to_host
+from nmfkit.testing.law import Contract, law
+from nmfkit.testing.mixes import regularizer_mixes, resolved_or_none, texts
+
+CONVEX = ("frobenius", "kl")
+"""Losses whose problem in one factor has no poor minima, so that two ways to its end must meet."""
+
+
+@st.composite
+def posed(draw: Any, contract: ModelContract, *, convex: bool = False) -> tuple[Resolved, Array]:
+    """A problem that the model accepts, and data that it is defined for."""
+    among = [r for r in contract.problems if not convex or r.problem.loss in CONVEX or r.ingredients.loss is None]
+    resolved = draw(st.sampled_from(among))
+    loss = resolved.ingredients.loss
+    positive = loss is not None and loss.needs_positive
+    x = draw(some.matrices(positive=positive, scales=(1.0, 1e3), shape=(draw(st.integers(2, 7)), draw(some.sides))))
+    return resolved, some.with_something(x)
+
+
+def posed_convex(contract: Any) -> Any:
+    """Problems of which the rows' half is convex."""
+    return posed(contract, convex=True)
+
+
+class ModelContract(Contract):
+    """What every model must hold; `make` returns its text, or what else `fit` takes as `model=`."""
+
+    ranks: tuple[tuple[int, ...], ...] = ((2,), (3, 2))
+    """Ranks that are tried; those that the model refuses are left out."""
+
+    @cached_property
+    def problems(self) -> list[Resolved]:
+        """Every combination of registered parts that the model accepts, one kind of part varied at a time."""
+        base: dict[str, Any] = {"model": self.part, "max_sweeps": 4, "tol": 0.0}
+        varied: list[dict[str, Any]] = [{}]
+        varied += [{"loss": loss, "rule": rule} for loss in texts("loss") for rule in ("auto", *texts("rule"))]
+        for mix in regularizer_mixes()[1:]:
+            varied += [
+                {"loss": loss, "reg_w": w, "reg_h": h} for loss in CONVEX for w, h in ((mix, ()), ((), mix), (mix, mix))
+            ]
+        tried = [
+            Problem(**base, **fields, ranks=ranks, named=frozenset(fields)) for fields in varied for ranks in self.ranks
+        ]
+        found = [resolved for problem in tried if (resolved := resolved_or_none(problem)) is not None]
+        assert found, "the model accepts no combination of registered parts"
+        return found
+
+    def fit(self, resolved: Resolved, x: Any, **options: Any) -> Result:
+        """A fit of the problem, without a word of where it is written."""
+        problem = resolved.problem.replace(**options.pop("changes", {}))
+        return fit_problem(x, problem, threads=options.pop("threads", 1), **options)
+
+    def product(self, result: Result) -> LowRank | None:
+        """ŷ of a fit; override for factors other than W and H, None where there is no such thing."""
+        factors = result.factors
+        return LowRank(factors["w"], factors["h"]) if factors.keys() == {"w", "h"} else None
+
+    @law(posed, st.data(), examples=0.6)
+    def test_every_layout_gives_the_same(self, drawn: Any, more: Any) -> None:
+        resolved, x = drawn
+        chunks = more.draw(some.chunkings(len(x)), label="chunks")
+        whole = self.fit(resolved, x)
+        for is_sparse, threads in ((False, 1), (False, 2), (True, 1), (True, 2)):
+            other = self.fit(resolved, Chunked(x, chunks, is_sparse=is_sparse), threads=threads)
+            how = f"in {len(chunks)} chunks, sparse={is_sparse}, threads={threads}"
+            self._assert_same_fit(other, whole, x, how)
+
+    def _assert_same_fit(self, other: Result, whole: Result, x: Array, how: str) -> None:
+        loss = whole.model.parts.loss if hasattr(whole.model, "parts") else None
+        slack = roundoff(loss, Dense(x)) if loss is not None else 1e-12 * float(np.sum(np.square(x)))
+        assert_close(list(other.history.objective), list(whole.history.objective), f"objectives {how}", atol=slack)
+        for name, f in whole.factors.items():
+            assert_close(other.factors[name], f, f"{name} {how}", rtol=1e-6)
+
+    @law(posed)
+    def test_factors_are_factors(self, drawn: Any) -> None:
+        resolved, x = drawn
+        for name, f in self.fit(resolved, x).factors.items():
+            assert np.isfinite(f).all(), f"{name} is not finite"
+            assert (f >= 0).all(), f"{name} has negative entries"
+            assert f.dtype == x.dtype, f"{name} is {f.dtype}"
+
+    @law(posed)
+    def test_objective_is_that_of_the_factors(self, drawn: Any) -> None:
+        resolved, x = drawn
+        result, parts = self.fit(resolved, x), resolved.ingredients
+        y = self.product(result)
+        if parts.loss is None or y is None:
+            return
+        found = parts.loss.value(Dense(x), y)
+        for regularizers, f in ((parts.reg_w, result.w), (parts.reg_h, result.h.T)):
+            found += sum(part.value(part.stat(f)) for part in regularizers)
+        assert_close(result.objective, found, "objective, by hand", rtol=1e-8, atol=10 * roundoff(parts.loss, Dense(x)))
+
+    @law(posed, st.data(), examples=2)
+    def test_objective_never_rises(self, drawn: Any, more: Any) -> None:
+        resolved, x = drawn
+        if not getattr(resolved.ingredients.rule, "monotone", True):
+            return
+        chunks = more.draw(some.chunkings(len(x)), label="chunks")
+        objectives = self.fit(resolved, Chunked(x, chunks), changes={"max_sweeps": 8}).history.objective
+        loss = resolved.ingredients.loss
+        slack = 1e-9 * np.abs(objectives[:-1]) + (10 * roundoff(loss, Dense(x)) if loss is not None else 0)
+        rises = np.diff(objectives) > slack
+        assert not rises.any(), f"the objective rose: {objectives.tolist()}"
+
+    @law(posed, examples=0.4)
+    def test_a_resumed_fit_is_the_uninterrupted_one(self, drawn: Any) -> None:
+        resolved, x = drawn
+        with tempfile.TemporaryDirectory() as folder:
+            out = str(Path(folder) / "run.zarr")
+            self.fit(resolved, x, out=out, changes={"max_sweeps": 2})
+            resumed = nmfkit.resume(out, x, max_sweeps=5, threads=1)
+            whole = self.fit(resolved, x, changes={"max_sweeps": 5})
+            assert_close(list(resumed.history.objective), list(whole.history.objective), "objectives", rtol=0)
+            assert_close(resumed.factors, whole.factors, "factors of the resumed fit", rtol=0)
+
+    @law(posed)
+    def test_the_problem_is_text(self, drawn: Any) -> None:
+        resolved, _ = drawn
+        text = json.loads(json.dumps(resolved.problem.to_dict()))
+        assert Problem.from_dict(text) == resolved.problem, "the problem does not survive as text"
+
+    @law(posed_convex, examples=0.4)
+    def test_transform_finds_the_rows_of_the_fit(self, drawn: Any) -> None:
+        resolved, x = drawn
+        result, parts = self.fit(resolved, x), resolved.ingredients
+        if parts.loss is None or result.factors.keys() != {"w", "h"}:
+            return
+        w = nmfkit.transform(result, x, max_sweeps=5000, tol=1e-9, threads=1)
+
+        def cost(w: Array) -> float:
+            penalty = sum(part.value(part.stat(w)) for part in parts.reg_w)
+            return float(parts.loss.value(Dense(x), LowRank(w, result.h)) + penalty)
+
+        found, fitted = cost(w), cost(result.w)
+        slack = 1e-3 * abs(fitted) + 1e3 * roundoff(parts.loss, Dense(x))
+        assert found <= fitted + slack, f"transform reaches {found!r}, the fit {fitted!r}"
+
+    @law(posed, examples=0.4)
+    def test_runs_on_a_device(self, drawn: Any) -> None:
+        resolved, x = drawn
+        state, model = self.fit(resolved, x).state, resolved.model
+        rows, shared = state.rows.read(0, len(x)), state.following
+        for block in some.blocks_of(x):
+            here = model.local(block, rows, shared)
+            there = model.local(to_device(block), to_device(rows), to_device(shared))
+            assert_close(to_host(there[0]), here[0], "rows on the device", rtol=1e-6)
+            following = model.apply(shared, here[1]), model.apply(to_device(shared), there[1])
+            assert_close(to_host(following[1]), following[0], "shared state on the device", rtol=1e-6)
+            encoding = {**shared, "encode.sweeps": 3, "encode.tol": 0.0}
+            coded = model.encode(block, {}, encoding), model.encode(to_device(block), {}, to_device(encoding))
+            assert_close(to_host(coded[1][0]), coded[0][0], "encoded rows on the device", rtol=1e-6)
+
+    @law(posed, examples=0.4)
+    def test_pickles(self, drawn: Any) -> None:
+        resolved, x = drawn
+        state = self.fit(resolved, x).state
+        rows = state.rows.read(0, len(x))
+        step = pickle.loads(pickle.dumps(resolved.model.local))
+        expected = resolved.model.local(Dense(x), rows, state.following)
+        assert_close(step(Dense(x), rows, state.following), expected, "the pickled model's step", rtol=0)

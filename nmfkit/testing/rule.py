@@ -1,0 +1,182 @@
+"""The laws of an update rule, on every registered loss and mix of regularizers that it accepts."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from nmfkit.blocks import Array, Dense
+from nmfkit.lowrank import LowRank
+from nmfkit.protocols import Term
+from nmfkit.stats import add, widen
+from nmfkit.testing import strategies as some
+from nmfkit.testing.compare import assert_close, roundoff
+from nmfkit.testing.device import to_device, to_host
+from nmfkit.testing.law import Contract, law
+from nmfkit.testing.mixes import Mix, accepted_by
+from nmfkit.testing.side import Side, sides_of
+from nmfkit.testing.strategies import Case
+
+FLOOR = 1e-16
+"""The floor of rules that zero traps, relative to the largest entry of the factor."""
+
+
+@st.composite
+def mixed(draw: Any, contract: RuleContract) -> tuple[Mix, Case]:
+    """A mix and data that its loss is defined for; factors hold zeros."""
+    mix = draw(st.sampled_from(contract.mixes))
+    return mix, draw(some.cases(positive=mix.loss.needs_positive, smooth=False))
+
+
+@st.composite
+def mixed_exactly(draw: Any, contract: RuleContract) -> tuple[Mix, Case]:
+    """A loss without regularizers, and an exact fit."""
+    return draw(st.sampled_from([m for m in contract.mixes if not m.regularizers])), draw(some.exact_fits())
+
+
+class RuleContract(Contract):
+    """What every rule must hold."""
+
+    @cached_property
+    def mixes(self) -> list[Mix]:
+        """What the laws combine the rule with; narrow it for a rule of a loss of its own."""
+        found = list(accepted_by(self.part))
+        assert found, "no registered loss fits this rule: override `mixes` with one that does"
+        return found
+
+    def lifted(self, case: Case) -> tuple[Case, float]:
+        """The case as a model would hand it over, zeros lifted if they trap the rule, and the floor."""
+        floor = FLOOR * float(max(np.max(case.w), np.max(case.h), np.finfo(case.w.dtype).tiny / FLOOR))
+        if not self.part.traps_zeros:
+            return case, floor
+        return replace(case, w=np.maximum(case.w, floor), h=np.maximum(case.h, floor)), floor
+
+    def update(self, mix: Mix, side: Side, floor: float) -> Array:
+        """One update of the side's factor."""
+        rule, term = self.part, side.term
+        prepared = rule.prepare(mix.loss, term.other)
+        new: Array = rule.update(side.f, mix.loss, prepared, rule.gather(term), mix.penalty(side.f), floor)
+        return new
+
+    @law(mixed, examples=3)
+    def test_result_is_a_factor(self, drawn: Any) -> None:
+        mix, case = drawn
+        case, floor = self.lifted(case)
+        for x in some.blocks_of(case.x):
+            for side in sides_of(mix.loss, x, case):
+                new = self.update(mix, side, floor)
+                assert new.shape == side.f.shape, f"shape {new.shape}"
+                assert np.isfinite(new).all(), f"the new {side.name} is not finite"
+                assert (new >= (floor if self.part.traps_zeros else 0)).all(), f"the new {side.name} is too small"
+
+    @law(mixed, examples=6)
+    def test_objective_never_rises(self, drawn: Any) -> None:
+        mix, case = drawn
+        if not self.part.monotone:
+            return
+        case, floor = self.lifted(case)
+        for x in some.blocks_of(case.x):
+            for side in sides_of(mix.loss, x, case):
+                new = self.update(mix, side, floor)
+                before = side.value(side.f) + mix.value(side.f)
+                after = side.value(new) + mix.value(new)
+                slack = 1e-9 * abs(before) + roundoff(mix.loss, x)
+                assert after <= before + slack, f"{side.name}: the objective rose from {before!r} to {after!r}"
+
+    @law(mixed, st.data(), examples=3)
+    def test_rows_do_not_see_each_other(self, drawn: Any, more: Any) -> None:
+        mix, case = drawn
+        if mix.couples_rows:
+            return
+        case, floor = self.lifted(case)
+        a, b = more.draw(st.sampled_from(more.draw(some.chunkings(len(case.x)))), label="rows")
+        rule, h = self.part, case.h
+        for x in some.blocks_of(case.x):
+            whole = self.update(mix, sides_of(mix.loss, x, case)[0], floor)
+            part = Term(mix.loss, x.rows(a, b), LowRank(case.w[a:b], h), h.T)
+            prepared, penalty = rule.prepare(mix.loss, h.T), mix.penalty(case.w)
+            rows = rule.update(case.w[a:b], mix.loss, prepared, rule.gather(part), penalty, floor)
+            assert_close(rows, whole[a:b], f"rows {a}–{b - 1} alone and among all", rtol=1e-7)
+
+    @law(mixed, st.data(), examples=3)
+    def test_statistics_add_up_over_the_other_factors_rows(self, drawn: Any, more: Any) -> None:
+        mix, case = drawn
+        case, floor = self.lifted(case)
+        bounds = more.draw(some.chunkings(len(case.x)), label="chunks")
+        rule, w, h = self.part, case.w, case.h
+        for x in some.blocks_of(case.x):
+            total: Any = None
+            for a, b in bounds:
+                term = Term(mix.loss, x.rows(a, b), LowRank(w[a:b], h), w[a:b], turned=True)
+                part = (rule.prepare(mix.loss, w[a:b]), rule.gather(term))
+                total = widen(part) if total is None else add(total, part)
+            term = sides_of(mix.loss, x, case)[1].term
+            assert_close(total, (rule.prepare(mix.loss, w), rule.gather(term)), "statistics summed over row blocks")
+            new = rule.update(h.T, mix.loss, *total, mix.penalty(h.T), floor)
+            assert np.isfinite(new).all(), "the update from summed statistics is not finite"
+
+    @law(mixed_exactly, examples=2)
+    def test_a_stationary_point_stays(self, drawn: Any) -> None:
+        mix, case = drawn
+        for side in sides_of(mix.loss, Dense(case.x), case):
+            new = self.update(mix, side, 1e-16)
+            assert_close(new, side.f, f"{side.name} at an exact fit, before and after", rtol=1e-6)
+
+    @law(mixed, examples=3)
+    def test_value_is_the_loss(self, drawn: Any) -> None:
+        mix, case = drawn
+        case, floor = self.lifted(case)
+        rule = self.part
+        for x in some.blocks_of(case.x):
+            for side in sides_of(mix.loss, x, case):
+                new = self.update(mix, side, floor)
+                prepared, gathered = rule.prepare(mix.loss, side.term.other), rule.gather(side.term)
+                found = rule.constant(mix.loss, x) + rule.value(side.at(new), new, prepared, gathered)
+                atol = 10 * roundoff(mix.loss, x) + 1e-12 * side.value(0 * new + np.finfo(float).tiny)
+                assert_close(found, side.value(new), "constant + value, and the loss", rtol=1e-8, atol=atol)
+
+    @law(mixed, examples=2)
+    def test_runs_on_a_device(self, drawn: Any) -> None:
+        mix, case = drawn
+        case, floor = self.lifted(case)
+        device = Case(to_device(case.x), to_device(case.w), to_device(case.h))
+        for x in some.blocks_of(case.x):
+            pairs = zip(sides_of(mix.loss, x, case), sides_of(mix.loss, to_device(x), device), strict=True)
+            for here, there in pairs:
+                new = self.update(mix, here, floor)
+                assert_close(to_host(self.update(mix, there, floor)), new, f"{here.name} on the device", rtol=1e-6)
+
+    @law(mixed, examples=2)
+    def test_float32_stays_float32(self, drawn: Any) -> None:
+        mix, case = drawn
+        case, floor = self.lifted(case.astype(np.float32))
+        for x in some.blocks_of(case.x):
+            new = self.update(mix, sides_of(mix.loss, x, case)[0], floor)
+            assert new.dtype == np.float32, f"the new factor is {new.dtype}"
+            assert np.isfinite(new).all(), "the new factor is not finite"
+
+    @law(mixed, examples=2)
+    def test_leaves_its_inputs_alone(self, drawn: Any) -> None:
+        mix, case = drawn
+        case, floor = self.lifted(case)
+        x = Dense(case.x)
+        for side in sides_of(mix.loss, x, case):
+            prepared = self.part.prepare(mix.loss, side.term.other)
+            gathered = self.part.gather(side.term)
+            before = pickle.dumps((case, prepared, gathered))
+            self.part.update(side.f, mix.loss, prepared, gathered, mix.penalty(side.f), floor)
+            self.part.value(side.term, side.f, prepared, gathered)
+            assert pickle.dumps((case, prepared, gathered)) == before, "an input was changed in place"
+
+    @law(mixed)
+    def test_pickles(self, drawn: Any) -> None:
+        mix, case = drawn
+        case, floor = self.lifted(case)
+        side = sides_of(mix.loss, Dense(case.x), case)[0]
+        copy = type(self).of(lambda: pickle.loads(pickle.dumps(self.part)))
+        assert_close(copy.update(mix, side, floor), self.update(mix, side, floor), "the pickled rule", rtol=0)  # type: ignore[attr-defined]

@@ -1,0 +1,144 @@
+"""Every registered part holds the laws of its kind, on each of its examples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+from nmfkit.errors import UsageError
+from nmfkit.hookspecs import KINDS
+from nmfkit.registry import registry
+from nmfkit.sources import open_source
+from nmfkit.testing import (
+    Chunked,
+    ExecutorContract,
+    LawResult,
+    LossContract,
+    SourceContract,
+    check_part,
+    contract_for,
+    examples_of,
+)
+from nmfkit.testing.registered import contract_of
+
+CONTRACTS = {
+    (kind, text): contract_of(kind, text)
+    for kind in KINDS
+    for part in registry().of_kind(kind)
+    for text in examples_of(part)
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "law"),
+    [
+        pytest.param(kind, text, law, id=f"{kind}-{text}-{law.removeprefix('test_')}")
+        for kind, text in CONTRACTS
+        for law in contract_for(kind).laws()
+    ],
+)
+def test_registered(kind, text, law):
+    getattr(CONTRACTS[kind, text], law)()
+
+
+class TestLocalExecutor(ExecutorContract):
+    """Threads of this process."""
+
+
+X = np.arange(35.0).reshape(7, 5) * (np.arange(35).reshape(7, 5) % 3 > 0)
+
+WRITERS = {
+    ".npy": lambda path: np.save(path, X),
+    ".npz": lambda path: sp.save_npz(path, sp.csr_array(X)),
+    ".mtx": lambda path: scipy.io.mmwrite(path, sp.coo_array(X)),
+    ".csv": lambda path: np.savetxt(path, X, delimiter=","),
+    ".tsv": lambda path: np.savetxt(path, X, delimiter="\t"),
+    ".mat": lambda path: scipy.io.savemat(path, {"x": X}),
+}
+
+
+@pytest.mark.parametrize("law", SourceContract.laws())
+@pytest.mark.parametrize("suffix", [s for r in registry().readers() for s in r.spec.suffixes])
+def test_file_readers(tmp_path, suffix, law):
+    if suffix not in WRITERS:
+        pytest.skip(f"no small {suffix} file is written here: its reader has tests of its own")
+    path = str(tmp_path / f"x{suffix}")
+    WRITERS[suffix](path)
+    contract = SourceContract.of(lambda: open_source(path))
+    assert (contract.whole == X).all()
+    getattr(contract, law)()
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("law", SourceContract.laws())
+def test_the_kits_own_source(law, is_sparse):
+    getattr(SourceContract.of(lambda: Chunked(X, [(0, 3), (3, 7)], is_sparse=is_sparse)), law)()
+
+
+# --- the kit itself: it finds what is wrong -----------------------------------------------------------------
+
+
+class Crooked:
+    """Half the squared error with every kind of fault."""
+
+    needs_positive = True
+    pattern_only = False
+
+    def value(self, x, y):
+        return np.float64(0.5 * np.sum((x.dense() - np.asarray(y.form())) ** 2)) + 1.0
+
+    def split(self, x, y):
+        x.values[...] *= 2
+        return y, x
+
+    def surrogate(self, halves):
+        return {2.0: halves.pos, 1.5: -halves.neg}
+
+
+FAULTS = {
+    "test_value_adds_up_over_row_blocks",
+    "test_needs_positive_tells_the_truth",
+    "test_split_is_the_derivative",
+    "test_surrogate_keeps_the_sign_contract",
+    "test_runs_on_a_device",
+    "test_float32_stays_float32",
+    "test_leaves_its_inputs_alone",
+}
+
+
+@pytest.mark.parametrize("law", sorted(FAULTS))
+def test_a_crooked_loss_is_found_out(law):
+    contract = LossContract.of(Crooked)
+    with pytest.raises((AssertionError, TypeError)):
+        getattr(contract, law)()
+
+
+def test_check_part_runs_without_pytest():
+    results = check_part("l1", examples=5)
+    assert {r.part for r in results} == {"l1:0.1"}
+    assert all(r.passed for r in results)
+    assert LawResult("l1:0.1", "test_pickles", True) in results
+    skipped = next(r for r in results if r.law == "test_prox_beats_its_rivals")
+    assert skipped.message.startswith("does not apply: not a regularizer with a proximal map")
+
+
+def test_check_part_takes_a_value():
+    assert {r.part for r in check_part("l2:3", examples=2)} == {"l2:3"}
+
+
+def test_check_part_tells_of_a_part_without_examples():
+    (only,) = check_part("npy")
+    assert "examples" in only.message
+
+
+def test_check_part_names_what_is_close():
+    with pytest.raises(UsageError, match="did you mean 'l1'"):
+        check_part("l11")
+
+
+def test_no_kind_is_without_a_contract():
+    assert [contract_for(kind).laws() for kind in KINDS]
+    with pytest.raises(UsageError, match="no kind"):
+        contract_for("colour")

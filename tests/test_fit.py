@@ -1,0 +1,444 @@
+"""Fits end to end through the Python door."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nmfkit
+from nmfkit.errors import DataError, NmfkitError, SourceError, StoreError, UsageError
+from nmfkit.loop import Record, Watcher, reason_to_stop
+from nmfkit.problem import Problem
+
+RNG = np.random.default_rng(7)
+X = RNG.gamma(0.5, 2.0, (60, 4)) @ RNG.gamma(0.5, 2.0, (4, 40)) + 0.01 * RNG.random((60, 40))
+COUNTS = RNG.poisson(X).astype(float)
+QUICK = {"rank": 4, "max_sweeps": 15, "tol": 0}
+
+
+def same(a, b, tolerance=1e-9):
+    np.testing.assert_allclose(a.objective, b.objective, rtol=tolerance)
+    np.testing.assert_allclose(a.w @ a.h, b.w @ b.h, rtol=1e-6, atol=1e-8 * float(np.max(b.w @ b.h)))
+
+
+def halved_squares(x, r):
+    return 0.5 * np.sum((x - r.w @ r.h) ** 2)
+
+
+# --- what comes back ----------------------------------------------------------------------------------------
+
+
+def test_the_objective_is_that_of_the_returned_factors():
+    for sweeps in (0, 1, 7):
+        r = nmfkit.fit(X, rank=4, max_sweeps=sweeps, tol=0)
+        assert r.objective == pytest.approx(halved_squares(X, r), rel=1e-9)
+        assert r.history.sweep.tolist() == list(range(sweeps + 1))
+        assert r.history[-1].objective == r.objective
+        assert (r.w.shape, r.h.shape, r.status, r.stopped_by) == ((60, 4), (4, 40), "done", "max-sweeps")
+        assert r.w.min() >= 0
+        assert r.h.min() >= 0
+
+
+def test_regularizers_count_with_their_plain_definitions():
+    r = nmfkit.fit(COUNTS, loss="kl", reg_w=["l1:0.3", "l2:0.2"], reg_h="l2:0.5", **QUICK)
+    y = r.w @ r.h
+    kl = np.sum(COUNTS * np.log(np.where(COUNTS > 0, COUNTS, 1) / y) - COUNTS + y)
+    penalty = 0.3 * r.w.sum() + 0.1 * np.sum(r.w**2) + 0.25 * np.sum(r.h**2)
+    assert r.objective == pytest.approx(kl + penalty, rel=1e-12)
+
+
+def test_a_fit_repeats_bit_for_bit():
+    one, two = (nmfkit.fit(COUNTS, loss="kl", seed=3, **QUICK) for _ in range(2))
+    assert np.array_equal(one.w, two.w)
+    assert np.array_equal(one.h, two.h)
+    assert not np.array_equal(one.h, nmfkit.fit(COUNTS, loss="kl", seed=4, **QUICK).h)
+
+
+def test_given_factors_are_the_start():
+    w, h = RNG.random((60, 4)), RNG.random((4, 40))
+    r = nmfkit.fit(X, w=w, h=h, rank=4, max_sweeps=0, rule="mu")
+    assert np.array_equal(r.h, h)
+    partly = nmfkit.fit(X, h=h, rank=4, max_sweeps=0, rule="mu")
+    assert np.array_equal(partly.h, h)
+
+
+@pytest.mark.parametrize(
+    ("factors", "fault"),
+    [
+        ({"w": np.ones((60, 3))}, r"w has shape \(60, 3\), and the problem needs \(60, 4\)"),
+        ({"h": -np.ones((4, 40))}, "h holds negative"),
+        ({"h": np.full((4, 40), np.nan)}, "h holds negative or non-finite"),
+    ],
+)
+def test_starting_factors_that_do_not_fit_are_refused(factors, fault):
+    with pytest.raises(UsageError, match=fault):
+        nmfkit.fit(X, rank=4, **factors)
+
+
+def test_transform_of_the_training_rows_is_at_least_as_good_as_their_fit():
+    r = nmfkit.fit(X, rank=4, max_sweeps=50)
+    w = r.transform(X, max_sweeps=500, tol=1e-9)
+    assert 0.5 * np.sum((X - w @ r.h) ** 2) <= r.objective * (1 + 1e-6)
+    with pytest.raises(UsageError, match="the run has 40 features, and memory has 39"):
+        r.transform(X[:, :39])
+
+
+def test_transform_of_new_rows_with_zero_rows():
+    r = nmfkit.fit(COUNTS, loss="kl", rank=4)
+    w = r.transform(np.vstack([COUNTS[:3], np.zeros((1, 40))]))
+    assert w.shape == (4, 4)
+    assert w[3].max() < 1e-9
+    assert nmfkit.fit(X, rank=2).transform(np.zeros((2, 40))).max() == 0
+
+
+# --- the same matrix in every dress -------------------------------------------------------------------------
+
+DRESSES = {
+    "fortran": np.asfortranarray,
+    "strided": lambda x: np.repeat(np.repeat(x, 2, axis=0), 3, axis=1)[::2, ::3],
+    "reversed": lambda x: np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
+    "csr": sp.csr_array,
+    "csc": sp.csc_matrix,
+    "coo": sp.coo_array,
+    "int64": lambda x: x.astype(np.int64),
+    "uint16": lambda x: x.astype(np.uint16),
+}
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kl", "beta:0.5"])
+@pytest.mark.parametrize("dress", DRESSES)
+def test_every_dress_gives_the_same_fit(dress, loss):
+    worn = DRESSES[dress](COUNTS)
+    before = worn.copy()
+    fit = nmfkit.fit(worn, loss=loss, dtype="float64", **QUICK)
+    same(fit, nmfkit.fit(COUNTS, loss=loss, **QUICK))
+    changed = worn != before
+    assert not (changed.nnz if sp.issparse(changed) else changed.any())
+
+
+def test_read_only_and_mapped_arrays(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    locked = X.copy()
+    locked.setflags(write=False)
+    reference = nmfkit.fit(X, **QUICK)
+    same(nmfkit.fit(locked, **QUICK), reference)
+    same(nmfkit.fit(tmp_path / "x.npy", **QUICK), reference)
+    same(nmfkit.fit(np.load(tmp_path / "x.npy", mmap_mode="r"), **QUICK), reference)
+
+
+def test_bool_and_half_precision():
+    mask = X > 1
+    same(nmfkit.fit(mask, dtype="float64", **QUICK), nmfkit.fit(mask.astype(float), **QUICK))
+    assert nmfkit.fit(X.astype(np.float16), **QUICK).w.dtype == np.float32
+    assert nmfkit.fit(X.astype(np.float32), **QUICK).h.dtype == np.float32
+
+
+def test_duplicates_unsorted_indices_and_explicit_zeros_are_summed_away():
+    csr = sp.csr_array(COUNTS)
+    rows, columns = np.repeat(np.arange(60), np.diff(csr.indptr)), csr.indices
+    data = np.concatenate([csr.data / 2, csr.data / 2, np.zeros(5)])
+    order = np.random.default_rng(0).permutation(len(data))
+    i, j = np.concatenate([rows, rows, np.arange(5)])[order], np.concatenate([columns, columns, np.arange(5)])[order]
+    by_row = np.argsort(i, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(i, minlength=60))])
+    messy = sp.csr_array((data[order][by_row], j[by_row], indptr), shape=COUNTS.shape)
+    assert not messy.has_canonical_format
+    same(nmfkit.fit(messy, loss="kl", **QUICK), nmfkit.fit(COUNTS, loss="kl", **QUICK))
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kl", "is"])
+@pytest.mark.parametrize("shape", [(1, 7), (7, 1), (1, 1), (3, 5)])
+def test_single_rows_columns_and_more_components_than_either(shape, loss):
+    x = RNG.random(shape) + 0.1
+    for init in ("random", "nndsvd", "nndsvda"):
+        r = nmfkit.fit(x, loss=loss, rank=6, init=init, max_sweeps=30)
+        assert np.isfinite(r.objective)
+        assert r.w.shape == (shape[0], 6)
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kl", "beta:0.5", "beta:1.5", "beta:3"])
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_zero_rows_and_columns(loss, kind):
+    x = COUNTS.copy()
+    x[[0, 17, 59]] = 0
+    x[:, [3, 39]] = 0
+    r = nmfkit.fit(kind(x), loss=loss, rank=4, max_sweeps=200)
+    y = r.w @ r.h
+    assert np.isfinite(r.objective)
+    assert np.diff(r.history.objective).max() <= 1e-9 * r.history.objective[0]
+    if loss != "beta:3":  # there the way to zero is slow
+        assert max(y[[0, 17, 59]].max(), y[:, [3, 39]].max()) < 1e-2 * y.max()
+
+
+@settings(max_examples=15)
+@given(chunk=st.integers(1, 61), sparse=st.booleans(), loss=st.sampled_from(["frobenius", "kl", "beta:1.5"]))
+def test_zarr_in_any_chunks_on_any_threads(tmp_path_factory, chunk, sparse, loss):
+    path = tmp_path_factory.mktemp("z") / "x.zarr"
+    if sparse:
+        nmfkit.convert(sp.csr_array(COUNTS), path, chunk_mb=chunk * 40e-6)
+    else:
+        zarr.create_array(str(path), data=COUNTS, chunks=(chunk, 17))
+    reference = nmfkit.fit(COUNTS, loss=loss, **QUICK)
+    for threads, memory in ((1, None), (3, "1MiB")):
+        same(nmfkit.fit(path, loss=loss, threads=threads, memory=memory, **QUICK), reference, 1e-8)
+
+
+# --- stopping -----------------------------------------------------------------------------------------------
+
+
+def history(*objectives):
+    return [Record(i, o, 0.0) for i, o in enumerate(objectives)]
+
+
+def test_reasons_to_stop():
+    flat = history(*[5.0] * 11)
+    assert reason_to_stop(Problem(), flat, 0) == "converged"
+    assert reason_to_stop(Problem(), flat[:10], 0) is None
+    assert reason_to_stop(Problem(tol=0), flat, 0) is None
+    assert reason_to_stop(Problem(max_sweeps=10), flat, 0) == "max-sweeps"
+    assert reason_to_stop(Problem(time_limit=1), history(2.0), 1.5) == "time-limit"
+    assert reason_to_stop(Problem(tol=1e-2), history(*np.linspace(6, 5, 11)), 0) is None
+
+
+def test_a_fit_converges_and_says_so():
+    r = nmfkit.fit(X, rank=4, max_sweeps=5000)
+    assert r.stopped_by == "converged"
+    assert r.history.sweep[-1] < 5000
+
+
+def test_the_time_limit_ends_a_fit():
+    r = nmfkit.fit(X, rank=4, max_sweeps=10**6, tol=0, time_limit=0.05)
+    assert r.stopped_by == "time-limit"
+
+
+# --- runs on disk -------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_loaded_as_it_was_fitted(tmp_path):
+    r = nmfkit.fit(COUNTS, loss="kl", out=tmp_path / "run.zarr", reg_h=["l1:0.1"], **QUICK)
+    again = nmfkit.load(tmp_path / "run.zarr")
+    memory = nmfkit.fit(COUNTS, loss="kl", reg_h=["l1:0.1"], **QUICK)
+    for run in (r, again):
+        assert np.array_equal(run.w, memory.w)
+        assert np.array_equal(run.h, memory.h)
+        assert run.problem == memory.problem
+        assert run.objective == memory.objective
+    memory.save(tmp_path / "copy.zarr")
+    assert np.array_equal(nmfkit.load(tmp_path / "copy.zarr").w, memory.w)
+    group = zarr.open_group(str(tmp_path / "run.zarr"), mode="r")
+    assert {"w", "h", "history", "checkpoint"} <= set(group)
+    assert group.attrs["status"] == "done"
+    assert group.attrs["nmfkit_format"] == 1
+    assert group.attrs["problem"]["loss"] == "kl"
+    assert set(group["history"]) == {"sweep", "objective", "seconds"}
+    assert {"nmfkit", "numpy", "zarr"} <= set(group.attrs["versions"])
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kl", "beta:0.5"])
+@pytest.mark.parametrize("memory", [None, "600KiB"])
+def test_resume_is_the_uninterrupted_fit_bit_for_bit(tmp_path, loss, memory):
+    x = np.tile(COUNTS, (40, 1))
+    nmfkit.convert(x, tmp_path / "x.zarr", chunk_mb=0.05)
+    options = {"loss": loss, "rank": 4, "tol": 0, "threads": 1, "memory": memory, "reg_w": ["l2:0.1"]}
+    whole = nmfkit.fit(tmp_path / "x.zarr", max_sweeps=12, **options)
+    nmfkit.fit(tmp_path / "x.zarr", max_sweeps=5, out=tmp_path / "run.zarr", **options)
+    resumed = nmfkit.resume(tmp_path / "run.zarr", max_sweeps=12, threads=1, memory=memory)
+    assert np.array_equal(whole.w, resumed.w)
+    assert np.array_equal(whole.h, resumed.h)
+    assert whole.history.objective.tolist() == resumed.history.objective.tolist()
+    assert resumed.history.sweep.tolist() == list(range(13))
+
+
+class Interrupting(Watcher):
+    """Presses Ctrl-C after a sweep, or in the middle of one."""
+
+    def __init__(self, after, within=False):
+        self.after, self.within, self.done = after, within, 0
+
+    def sweep(self, state):
+        self.done = state.sweep
+        if not self.within and state.sweep == self.after:
+            raise KeyboardInterrupt
+
+    def block(self, size):
+        if self.within and self.done == self.after and threading.current_thread() is not threading.main_thread():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_an_interrupted_fit_keeps_its_last_complete_sweep_and_continues_exactly(tmp_path, within):
+    x = np.tile(COUNTS, (400, 1))  # two shards, so that workers are threads
+    options = {"loss": "kl", "rank": 4, "tol": 0, "max_sweeps": 9, "threads": 2}
+    whole = nmfkit.fit(x, **options)
+    with pytest.raises(nmfkit.Interrupted, match=r"after sweep 4; continue with: nmfkit resume .*run\.zarr"):
+        nmfkit.fit(x, out=tmp_path / "run.zarr", watcher=Interrupting(4, within), **options)
+    part = nmfkit.load(tmp_path / "run.zarr")
+    assert (part.status, part.history.sweep[-1]) == ("interrupted", 4)
+    assert part.objective == whole.history.objective[4]
+    with pytest.raises(StoreError, match="pass the same data again"):
+        nmfkit.resume(tmp_path / "run.zarr")
+    resumed = nmfkit.resume(tmp_path / "run.zarr", x, threads=2)
+    assert np.array_equal(resumed.w, whole.w)
+    assert np.array_equal(resumed.h, whole.h)
+
+
+def test_resume_refuses_other_data(tmp_path):
+    nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
+    with pytest.raises(StoreError, match="would mix two matrices"):
+        nmfkit.resume(tmp_path / "run.zarr", X + 1, max_sweeps=30)
+    assert nmfkit.resume(tmp_path / "run.zarr", X).history.sweep[-1] == 15  # finished: nothing to do
+
+
+def test_an_existing_output_is_refused_before_any_work_and_kept(tmp_path):
+    nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
+    with pytest.raises(StoreError, match="exists"):
+        nmfkit.fit(X, out=tmp_path / "run.zarr", loss="kl", **QUICK)
+    bad = X.copy()
+    bad[3, 4] = np.nan
+    with pytest.raises(DataError, match="NaN at row 3, column 4"):
+        nmfkit.fit(bad, out=tmp_path / "run.zarr", overwrite=True, **QUICK)
+    assert nmfkit.load(tmp_path / "run.zarr").problem.loss == "frobenius"
+    nmfkit.fit(X, out=tmp_path / "run.zarr", overwrite=True, loss="kl", **QUICK)
+    assert nmfkit.load(tmp_path / "run.zarr").problem.loss == "kl"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.zarr"]
+
+
+def test_the_source_is_never_overwritten(tmp_path):
+    nmfkit.convert(X, tmp_path / "x.zarr")
+    with pytest.raises(StoreError, match="holds the source itself"):
+        nmfkit.fit(tmp_path / "x.zarr", out=tmp_path / "x.zarr", overwrite=True, **QUICK)
+
+
+def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
+    from nmfkit import store
+
+    written = store.write_rows
+    calls = []
+
+    def full_disk(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return written(*arguments)
+
+    monkeypatch.setattr(store, "write_rows", full_disk)
+    with pytest.raises(StoreError, match="the disk is full; what was complete before is still there"):
+        nmfkit.fit(X, out=tmp_path / "run.zarr", checkpoint_every=3, **QUICK)
+    monkeypatch.undo()
+    assert nmfkit.load(tmp_path / "run.zarr").history.sweep[-1] == 6
+    resumed = nmfkit.resume(tmp_path / "run.zarr", X)
+    assert np.array_equal(resumed.w, nmfkit.fit(X, **QUICK).w)
+
+
+def test_a_result_that_fails_half_way_is_never_taken_for_one(tmp_path, monkeypatch):
+    from nmfkit import store
+
+    nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
+    first = nmfkit.load(tmp_path / "run.zarr").w
+
+    def broken(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "_write_array", broken)
+    with pytest.raises(StoreError):
+        nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=20)
+    monkeypatch.undo()
+    assert np.array_equal(nmfkit.load(tmp_path / "run.zarr").w, first)
+
+
+def test_damaged_runs_are_errors(tmp_path):
+    nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
+    chunk = next(p for p in (tmp_path / "run.zarr" / "w" / "c").rglob("*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    with pytest.raises(StoreError, match="cannot read"):
+        _ = nmfkit.load(tmp_path / "run.zarr").w
+    chunk.unlink()
+    with pytest.raises(StoreError, match="missing"):
+        _ = nmfkit.load(tmp_path / "run.zarr").w
+    (tmp_path / "run.zarr" / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match="not a readable zarr group"):
+        nmfkit.load(tmp_path / "run.zarr")
+    with pytest.raises(StoreError, match="does not exist"):
+        nmfkit.load(tmp_path / "none.zarr")
+
+
+def test_a_damaged_chunk_of_the_data_names_its_rows_and_keeps_the_checkpoint(tmp_path):
+    nmfkit.convert(np.tile(X, (20, 1)), tmp_path / "x.zarr", chunk_mb=0.05)
+    nmfkit.fit(tmp_path / "x.zarr", rank=4, max_sweeps=4, tol=0, out=tmp_path / "run.zarr")
+    chunk = tmp_path / "x.zarr" / "X" / "c" / "3" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    with pytest.raises(SourceError, match="rows"):
+        nmfkit.resume(tmp_path / "run.zarr", max_sweeps=9)
+    assert nmfkit.load(tmp_path / "run.zarr").history.sweep[-1] == 4
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+BAD = {
+    "NaN": (np.where(np.arange(2400).reshape(60, 40) == 123, np.nan, X), "NaN at row 3, column 3"),
+    "inf": (np.where(np.arange(2400).reshape(60, 40) == 124, np.inf, X), "infinite value at row 3, column 4"),
+    "minus inf": (np.where(np.arange(2400).reshape(60, 40) == 5, -np.inf, X), "infinite value at row 0, column 5"),
+    "negative": (np.where(np.arange(2400).reshape(60, 40) == 81, -1e-9, X), "negative entry at row 2, column 1"),
+    "all zero": (np.zeros((5, 4)), "all zero"),
+    "no rows": (np.zeros((0, 4)), "no rows|empty|0"),
+    "one axis": (np.ones(5), "1"),
+    "three axes": (np.ones((2, 2, 2)), "3"),
+    "complex": (X + 1j, "complex"),
+    "text": (X.astype(str), "str|<U|text"),
+    "objects": (X.astype(object), "object"),
+}
+
+
+SPARSE_TOO = ("NaN", "inf", "minus inf", "negative", "all zero", "complex")
+
+
+@pytest.mark.parametrize(("what", "kind"), [(w, np.asarray) for w in BAD] + [(w, sp.csr_array) for w in SPARSE_TOO])
+def test_bad_data_are_refused_with_their_place_and_no_output(tmp_path, what, kind):
+    x, message = BAD[what]
+    x = kind(x)
+    with pytest.raises(NmfkitError, match=message) as caught:
+        nmfkit.fit(x, out=tmp_path / "run.zarr", **QUICK)
+    assert caught.value.exit_code in (1, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_offending_entry_is_named_whatever_the_threads():
+    x = np.tile(X, (500, 1))
+    x[20_000, 7] = -1
+    x[29_000, 3] = np.nan
+    for threads in (1, 2, 5):
+        with pytest.raises(DataError, match="row 20000, column 7"):
+            nmfkit.fit(x, rank=2, threads=threads)
+
+
+def test_an_objective_that_leaves_the_range_of_its_dtype_is_an_error():
+    x = np.full((6, 5), 1e30, dtype=np.float32)
+    with pytest.raises(NmfkitError, match="float64"):
+        nmfkit.fit(x, loss="beta:3", rank=2)
+
+
+def test_an_unwritable_output(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written|not a folder"):
+        nmfkit.fit(X, out=tmp_path / "file" / "run.zarr", **QUICK)
+
+
+def test_objects_of_ones_own_fit_in_memory_but_are_not_stored(tmp_path):
+    from nmfkit_plugins.beta.divergence import KullbackLeibler
+
+    r = nmfkit.fit(COUNTS, loss=KullbackLeibler(), **QUICK)
+    same(r, nmfkit.fit(COUNTS, loss="kl", **QUICK))
+    with pytest.raises(UsageError, match="register them as a plugin"):
+        nmfkit.fit(COUNTS, loss=KullbackLeibler(), out=tmp_path / "r.zarr", **QUICK)
+    with pytest.raises(StoreError, match="register them as a plugin"):
+        r.save(tmp_path / "r.zarr")
