@@ -13,7 +13,7 @@ def main():
     words, documents = np.array(result.feature_names), np.array(result.row_names)
     for topic, (weights, loadings) in enumerate(zip(result.h, result.w.T, strict=True)):
         top = words[np.argsort(-weights)[:7]]
-        print(f"topic {topic}: {', '.join(top)} (most in {documents[np.argmax(loadings)]!r})")
+        print(f"topic {topic}: {', '.join(top)} (most in {str(documents[np.argmax(loadings)])!r})")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import Problem
-from nmfkit.protocols import Model, RowStore, Shared, Sweep
+from nmfkit.protocols import Model, RowStore, Shared, Stats, Sweep
 
 WINDOW = 10
 """Sweeps over which the relative decrease is measured, so that one slow sweep does not end a fit."""
@@ -77,12 +79,23 @@ def iterate(
                 "try dtype float64, or another starting point"
             )
         records.append(Record(number, objective, before + clock() - started))
-        following = model.apply(shared, stats)
+        following = _apply(model, shared, stats)
         stopped_by = reason_to_stop(problem, records, clock() - started)
         yield State(rows, shared, following, tuple(records), stopped_by)
         if stopped_by:
             return
         shared = following
+
+
+def _apply(model: Model, shared: Shared, stats: Stats) -> Shared:
+    try:
+        with np.errstate(over="raise"):
+            return model.apply(shared, stats)
+    except FloatingPointError as error:
+        raise NmfkitError(
+            f"{error} in the update of the shared factors: numbers have left the range of their dtype; rescale the "
+            "data, or compute in dtype float64"
+        ) from error
 
 
 def reason_to_stop(problem: Problem, records: list[Record], seconds: float) -> str | None:

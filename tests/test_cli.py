@@ -213,6 +213,7 @@ def test_inspect_reports_what_would_spoil_a_fit(bad, told, tmp_path):
     assert done.exit_code == 1
     assert "4 × 3" in done.stdout
     assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert told in strict(run("inspect", tmp_path / "x.npy", "--json").stdout)["fault"]
 
 
@@ -297,3 +298,23 @@ def test_a_broken_plugin_is_listed_with_its_reason(monkeypatch):
     assert "Traceback" in run("plugins", "info", "hollow").stderr
     done = run("plugins", "check", "hollow")
     assert (done.exit_code, "broken" in done.stdout) == (1, True)
+
+
+def test_plugins_check_prints_each_law_and_fails_with_one(monkeypatch):
+    from nmfkit.testing.run import LawResult
+
+    laws = [LawResult("l1:0.1", "test_pickles", True, ""), LawResult("l1:0.1", "test_is_convex", False, "it is not")]
+    monkeypatch.setattr("nmfkit.testing.run.check_part", lambda _name: laws)
+    done = run("plugins", "check", "l1")
+    assert done.exit_code == 1
+    assert done.stderr == ""
+    for told in ("l1:0.1", "holds   pickles", "BROKEN  is convex", "it is not", "2 laws, 1 broken"):
+        assert told in done.stdout
+    told = strict(run("plugins", "check", "l1", "--json").stdout)
+    assert (told["passed"], told["laws"][1]["message"]) == (False, "it is not")
+    monkeypatch.setattr("nmfkit.testing.run.check_part", lambda _name: laws[:1])
+    assert answered("plugins", "check", "l1")["passed"]
+
+
+def test_plugins_check_without_names_leaves_the_built_in_parts_out():
+    assert "--all" in ran("plugins", "check").stdout

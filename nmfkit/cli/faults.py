@@ -33,6 +33,8 @@ def explained(*, verbose: bool) -> Iterator[None]:
             warnings.showwarning = _warn
             yield
             sys.stdout.flush()
+    except typer.Exit:
+        raise  # the command has said what is to be said
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except NmfkitError as error:

@@ -89,6 +89,9 @@ def _in_words(results: list[dict[str, Any]], broken: list[Broken]) -> str:
 
 
 def _law(result: dict[str, Any]) -> list[str]:
-    mark = "holds " if result["passed"] else "BROKEN"
-    told = str(result["message"] or "").strip().splitlines() if not result["passed"] else []
-    return [f"  {mark}  {result['law']}", *(f"          {line}" for line in told)]
+    """A law and how it stands; a law that holds and has a message is one that does not apply."""
+    law = str(result["law"]).removeprefix("test_").replace("_", " ")
+    told = str(result["message"] or "").strip().splitlines()
+    if result["passed"]:
+        return [f"  holds   {law}"] if not told else [f"  n/a     {law} ({told[0]})"]
+    return [f"  BROKEN  {law}", *(f"          {line}" for line in told)]

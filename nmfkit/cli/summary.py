@@ -75,7 +75,7 @@ def why(result: Result) -> str:
     reasons = {
         "converged": f"converged to --tol {problem.tol:g}",
         "max-sweeps": "the most that --max-sweeps allows",
-        "time-limit": "when the time limit was reached",
+        "time-limit": "stopped by the time limit",
     }
     return reasons.get(result.stopped_by or "", "not finished")
 

@@ -22,7 +22,7 @@ def row_of_entry(indptr: Array) -> Array:
 def sampled_product(u: Array, v: Array, indices: Array, indptr: Array) -> Array:
     """Σ_k u[row, k] v[k, column] at each stored entry; never an nnz × k temporary of the whole block."""
     rows, step = row_of_entry(indptr), max(1, GATHER // max(1, u.shape[1]))
-    columns = np.ascontiguousarray(v.T)
+    columns = np.ascontiguousarray(v.T, like=v)
     pieces = [
         np.einsum("ij,ij->i", u[rows[a : a + step]], columns[indices[a : a + step]])
         for a in range(0, max(1, len(indices)), step)
@@ -33,20 +33,23 @@ def sampled_product(u: Array, v: Array, indices: Array, indptr: Array) -> Array:
 def csr_dot(values: Array, indices: Array, indptr: Array, n: int, b: Array) -> Array:
     """out[row] += value b[column]."""
     del n
-    out = np.zeros_like(b, shape=(len(indptr) - 1, b.shape[1]))
-    np.add.at(out, row_of_entry(indptr), values[:, None] * b[indices])
-    return out
+    return _summed(row_of_entry(indptr), values[:, None] * b[indices], len(indptr) - 1)
 
 
 def csr_tdot(values: Array, indices: Array, indptr: Array, n: int, b: Array) -> Array:
     """out[column] += value b[row]."""
-    out = np.zeros_like(b, shape=(n, b.shape[1]))
-    np.add.at(out, indices, values[:, None] * b[row_of_entry(indptr)])
-    return out
+    return _summed(indices, values[:, None] * b[row_of_entry(indptr)], n)
 
 
 def csr_dense(values: Array, indices: Array, indptr: Array, n: int) -> Array:
     """out[row, column] += value."""
-    out = np.zeros_like(values, shape=(len(indptr) - 1, n))
-    np.add.at(out, (row_of_entry(indptr), indices), values)
-    return out
+    rows = len(indptr) - 1
+    place = row_of_entry(indptr).astype(np.int64) * n + indices
+    return _summed(place, values[:, None], rows * n).reshape(rows, n)
+
+
+def _summed(place: Array, terms: Array, size: int) -> Array:
+    """The rows of `terms` (nnz, r) added up by their place: (size, r), summed in float64."""
+    # np.add.at would be the plain way, but no ufunc method is dispatched to CuPy.
+    columns = [np.bincount(place, weights=terms[:, k], minlength=size) for k in range(terms.shape[1])]
+    return np.stack(columns, axis=1).astype(terms.dtype)

@@ -181,7 +181,7 @@ class LossContract(Contract):
             found += [self.part.gram(y.u), self.part.cross(x.T, y.u), float(self.part.offset(x))]
         return found
 
-    @law(lambda self: data(self, smooth=False))
+    @law(data)
     def test_float32_stays_float32(self, case: some.Case) -> None:
         narrow = case.astype(np.float32)
         for x in some.blocks_of(narrow.x):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import tempfile
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,25 @@ CONVEX = ("frobenius", "kl")
 """Losses whose problem in one factor has no poor minima, so that two ways to its end must meet."""
 
 
+@dataclass(frozen=True)
+class Posed:
+    """A problem with its parts, shown by its text."""
+
+    resolved: Resolved
+
+    def __repr__(self) -> str:
+        return f"Posed({self.resolved.problem.to_dict()})"
+
+
 @st.composite
-def posed(draw: Any, contract: ModelContract, *, convex: bool = False) -> tuple[Resolved, Array]:
+def posed(draw: Any, contract: ModelContract, *, convex: bool = False) -> tuple[Posed, Array]:
     """A problem that the model accepts, and data that it is defined for."""
     among = [r for r in contract.problems if not convex or r.problem.loss in CONVEX or r.ingredients.loss is None]
     resolved = draw(st.sampled_from(among))
     loss = resolved.ingredients.loss
     positive = loss is not None and loss.needs_positive
     x = draw(some.matrices(positive=positive, scales=(1.0, 1e3), shape=(draw(st.integers(2, 7)), draw(some.sides))))
-    return resolved, some.with_something(x)
+    return Posed(resolved), some.with_something(x)
 
 
 def posed_convex(contract: Any) -> Any:
@@ -81,7 +92,7 @@ class ModelContract(Contract):
 
     @law(posed, st.data(), examples=0.6)
     def test_every_layout_gives_the_same(self, drawn: Any, more: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         chunks = more.draw(some.chunkings(len(x)), label="chunks")
         whole = self.fit(resolved, x)
         for is_sparse, threads in ((False, 1), (False, 2), (True, 1), (True, 2)):
@@ -98,7 +109,7 @@ class ModelContract(Contract):
 
     @law(posed)
     def test_factors_are_factors(self, drawn: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         for name, f in self.fit(resolved, x).factors.items():
             assert np.isfinite(f).all(), f"{name} is not finite"
             assert (f >= 0).all(), f"{name} has negative entries"
@@ -106,7 +117,7 @@ class ModelContract(Contract):
 
     @law(posed)
     def test_objective_is_that_of_the_factors(self, drawn: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         result, parts = self.fit(resolved, x), resolved.ingredients
         y = self.product(result)
         if parts.loss is None or y is None:
@@ -118,7 +129,7 @@ class ModelContract(Contract):
 
     @law(posed, st.data(), examples=2)
     def test_objective_never_rises(self, drawn: Any, more: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         if not getattr(resolved.ingredients.rule, "monotone", True):
             return
         chunks = more.draw(some.chunkings(len(x)), label="chunks")
@@ -130,7 +141,7 @@ class ModelContract(Contract):
 
     @law(posed, examples=0.4)
     def test_a_resumed_fit_is_the_uninterrupted_one(self, drawn: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "run.zarr")
             self.fit(resolved, x, out=out, changes={"max_sweeps": 2})
@@ -141,13 +152,13 @@ class ModelContract(Contract):
 
     @law(posed)
     def test_the_problem_is_text(self, drawn: Any) -> None:
-        resolved, _ = drawn
+        resolved = drawn[0].resolved
         text = json.loads(json.dumps(resolved.problem.to_dict()))
         assert Problem.from_dict(text) == resolved.problem, "the problem does not survive as text"
 
     @law(posed_convex, examples=0.4)
     def test_transform_finds_the_rows_of_the_fit(self, drawn: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         result, parts = self.fit(resolved, x), resolved.ingredients
         if parts.loss is None or result.factors.keys() != {"w", "h"}:
             return
@@ -163,7 +174,7 @@ class ModelContract(Contract):
 
     @law(posed, examples=0.4)
     def test_runs_on_a_device(self, drawn: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         state, model = self.fit(resolved, x).state, resolved.model
         rows, shared = state.rows.read(0, len(x)), state.following
         for block in some.blocks_of(x):
@@ -178,7 +189,7 @@ class ModelContract(Contract):
 
     @law(posed, examples=0.4)
     def test_pickles(self, drawn: Any) -> None:
-        resolved, x = drawn
+        resolved, x = drawn[0].resolved, drawn[1]
         state = self.fit(resolved, x).state
         rows = state.rows.read(0, len(x))
         step = pickle.loads(pickle.dumps(resolved.model.local))

@@ -157,7 +157,7 @@ class RegularizerContract(Contract):
             raise SkipTest("does not apply: no dataclass with a weight")
         for weight in (-1.0, float("nan"), float("inf")):
             try:
-                type(part)(**{**_fields(part), "weight": weight})
+                part.__class__(**{**_fields(part), "weight": weight})
             except ValueError:
                 continue
             raise AssertionError(f"a weight of {weight} was accepted")

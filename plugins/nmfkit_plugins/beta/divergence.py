@@ -128,7 +128,7 @@ class BetaDivergence:
 
     def split(self, x: Block, y: LowRank) -> Split:
         """pos = ŷ^(β−1) everywhere, neg = x ŷ^(β−2) on x's pattern."""
-        at = _above_zero(y.form(), 2 - self.beta)
+        at = _above_zero(y.form(), max(2 - self.beta, 1.0))  # it is divided by, whatever β
         pos = power(at, self.beta - 1)
         if x.values.shape == at.shape:
             return Split(Dense(pos), x.like(x.values * pos / at))

@@ -53,8 +53,8 @@ class HALS:
         for quadratic in penalty.quadratics(f):
             total = total.plus(quadratic)
         # Columns of F as contiguous rows: each step is then one matrix-vector product.
-        columns = np.array(f.T, dtype=np.result_type(f, total.c), order="C", copy=True)
-        targets = np.ascontiguousarray(total.c.T)
+        columns = f.T.astype(np.result_type(f, total.c), order="C", copy=True)
+        targets = np.ascontiguousarray(total.c.T, like=total.c)
         q = total.q.astype(columns.dtype, copy=False)
         for _ in range(self.inner):
             _sweep(columns, q, targets)

@@ -87,7 +87,7 @@ class NMF:
         rule, f = self.parts.rule, shared["h"].T
         penalty = Penalty(self.parts.reg_h, tuple(part.stat(f) for part in self.parts.reg_h))
         f = rule.update(f, self.parts.loss, stats["h.prepared"], stats["h.gathered"], penalty, shared["floor"])
-        h = np.ascontiguousarray(f.T.astype(shared["h"].dtype, copy=False))
+        h = np.ascontiguousarray(f.T.astype(shared["h"].dtype, copy=False), like=f)
         following = {"h": h, "floor": shared["floor"], "constant": self._constant(shared, stats)}
         return self._with_prepared(following, stats["w.stats"])
 
@@ -111,7 +111,7 @@ class NMF:
                 gathered = rule.gather(Term(loss, x, LowRank(w, h), h.T))
             before = w
             w = rule.update(w, loss, prepared, gathered, penalty, floor).astype(w.dtype, copy=False)
-            if float(np.max(np.abs(w - before), initial=0)) <= shared["encode.tol"] * float(np.max(w, initial=0)):
+            if float(np.max(np.abs(w - before))) <= shared["encode.tol"] * float(np.max(w)):
                 break
         return {"w": w}, {"value": float(loss.value(x, LowRank(w, h)))}
 

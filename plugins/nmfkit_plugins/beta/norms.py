@@ -72,5 +72,6 @@ class L2:
         """Q = λ I, C = 0."""
         del stat
         rank = f.shape[1]
-        diagonal = self.weight * np.eye(rank, dtype=f.dtype, like=f)
-        return Gram(diagonal, np.zeros_like(f, shape=(1, rank)))
+        k = np.arange(rank, like=f)
+        identity = (k[:, None] == k).astype(f.dtype)  # np.eye(like=) passes arguments that CuPy does not take
+        return Gram(self.weight * identity, np.zeros_like(f, shape=(1, rank)))
