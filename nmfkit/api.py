@@ -139,12 +139,9 @@ def fit_problem(
         watcher.stage("start")
         initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
         rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
-        attributes = _attributes(resolved.problem, source, plan, key)
-        store = RunStore.create(out, attributes, overwrite=overwrite) if out is not None else None
-        if store is not None:
-            store.write_names(source.row_names, source.feature_names)
-        state = _loop(resolved, executor, rows, shared, (), store, checkpoint_every, watcher)
-        return _finish(resolved, source, state, attributes, store, started, watcher)
+        run = _Run(resolved, source, out, overwrite, _attributes(resolved.problem, source, plan, key))
+        state = _loop(resolved, executor, rows, shared, (), run, checkpoint_every, watcher)
+        return _finish(run, state, started, watcher)
 
 
 def resume(
@@ -182,8 +179,9 @@ def resume(
         watcher.plan(plan, [])
         attributes = {**attributes, "problem": problem.to_dict(), "versions": versions()}
         store.update(problem=attributes["problem"], versions=attributes["versions"])
-        state = _loop(resolved, executor, state.rows, state.following, state.history, store, checkpoint_every, watcher)
-        return _finish(resolved, source, state, attributes, store, started, watcher)
+        run = _Run(resolved, source, path, False, attributes, store)
+        state = _loop(resolved, executor, state.rows, state.following, state.history, run, checkpoint_every, watcher)
+        return _finish(run, state, started, watcher)
 
 
 def transform(
@@ -286,32 +284,84 @@ def _running(
         executor.close()
 
 
+class _Run:
+    """Where a fit is written as it goes: nowhere without `out`, and nothing before there is a state to keep."""
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        source: Source,
+        out: str | os.PathLike[str] | None,
+        overwrite: bool,
+        attributes: dict[str, Any],
+        store: RunStore | None = None,
+    ) -> None:
+        self.resolved, self.source, self.attributes = resolved, source, attributes
+        self._out, self._overwrite, self._store = out, overwrite, store
+
+    @property
+    def stored(self) -> bool:
+        """Whether the fit is written anywhere."""
+        return self._out is not None
+
+    def checkpoint(self, state: State, **attributes: Any) -> RunStore:
+        """Keep `state`, so that a later `resume` continues from it."""
+        with self._writing() as store:
+            store.checkpoint(state, self.source.shape[0])
+            if attributes:
+                store.update(**attributes)
+        return store
+
+    def finish(self, state: State, timings: dict[str, float]) -> RunStore:
+        """Write the result."""
+        with self._writing() as store:
+            factors = self.resolved.model.factors(state.current)
+            store.finish(state, self.source.shape[0], factors, timings=timings)
+        return store
+
+    @contextmanager
+    def _writing(self) -> Iterator[RunStore]:
+        """The store, made when first needed; a failure says what is left, and leaves nothing useless behind."""
+        if self._store is None:
+            assert self._out is not None
+            self._store = RunStore.create(self._out, self.attributes, overwrite=self._overwrite)
+            self._store.write_names(self.source.row_names, self.source.feature_names)
+        try:
+            yield self._store
+        except StoreError as error:
+            kept = self._store.kept
+            if kept is None:
+                self._store.discard()
+                raise StoreError(f"{error}; nothing was kept") from error
+            raise StoreError(
+                f"{error}; sweep {kept} is kept, continue from it with: nmfkit resume {self._store.path}"
+            ) from error
+
+
 def _loop(
     resolved: Resolved,
     executor: LocalExecutor,
     rows: RowStore,
     shared: Shared,
     history: Any,
-    store: RunStore | None,
+    run: _Run,
     checkpoint_every: int | None,
     watcher: Watcher,
 ) -> State:
     watcher.stage("sweeps")
     state: State | None = None
     saved = time.monotonic()
-    count = executor.source.shape[0]
     try:
         for state in iterate(resolved.model, executor.sweep, resolved.problem, rows, shared, history):
             watcher.sweep(state)
-            if store is not None and not state.stopped_by and _is_due(state, checkpoint_every, saved):
-                store.checkpoint(state, count)
+            if run.stored and not state.stopped_by and _is_due(state, checkpoint_every, saved):
+                run.checkpoint(state)
                 watcher.checkpoint(state.sweep)
                 saved = time.monotonic()
     except KeyboardInterrupt:
-        if store is None or state is None:
+        if state is None or not run.stored:
             raise
-        store.checkpoint(state, count)
-        store.update(status="interrupted", objective=state.objective)
+        store = run.checkpoint(state, status="interrupted", objective=state.objective)
         raise Interrupted(store.path, state.sweep) from None
     assert state is not None
     return state
@@ -323,28 +373,18 @@ def _is_due(state: State, every: int | None, saved: float) -> bool:
     return time.monotonic() - saved >= CHECKPOINT_SECONDS
 
 
-def _finish(
-    resolved: Resolved,
-    source: Source,
-    state: State,
-    attributes: dict[str, Any],
-    store: RunStore | None,
-    started: float,
-    watcher: Watcher,
-) -> Result:
+def _finish(run: _Run, state: State, started: float, watcher: Watcher) -> Result:
     timings = {"total_seconds": time.monotonic() - started, "sweep_seconds": state.history[-1].seconds}
-    attributes = {**attributes, "timings": timings}
-    if store is not None:
+    if run.stored:
         watcher.stage("write")
-        store.finish(state, source.shape[0], resolved.model.factors(state.current), timings=timings)
-        return load(store.path)
+        return load(run.finish(state, timings).path)
     return Result(
-        problem=resolved.problem,
+        problem=run.resolved.problem,
         state=state,
-        shape=source.shape,
-        attributes=attributes,
-        row_names=source.row_names,
-        feature_names=source.feature_names,
+        shape=run.source.shape,
+        attributes={**run.attributes, "timings": timings},
+        row_names=run.source.row_names,
+        feature_names=run.source.feature_names,
     )
 
 

@@ -86,7 +86,7 @@ class Explanation:
             f"  {_count(len(p.bounds), 'block')} of at most {size_text(p.block_bytes)}, {tile}, "
             f"{_count(len(p.shards), 'shard')} on {_count(p.threads, 'thread')}",
             f"  read per sweep   {reads}",
-            f"  work per sweep   {self.operations_per_sweep / 1e9:.3g} G operations",
+            f"  work per sweep   {_scaled(self.operations_per_sweep)} operations",
             f"  memory           budget {size_text(p.memory)}: shared factors and statistics "
             f"{size_text(p.shared_bytes)}, W {size_text(p.rows_bytes)} {where}",
         ]
@@ -101,6 +101,13 @@ class Explanation:
                 f"about {factor:,.0f} times the work of kl on this matrix"
             )
         return ["", "Notes", *(f"  - {n}" for n in notes)] if notes else []
+
+
+def _scaled(number: float) -> str:
+    for power, word in ((12, "trillion"), (9, "billion"), (6, "million"), (3, "thousand")):
+        if number >= 10**power:
+            return f"{number / 10**power:.3g} {word}"
+    return f"{number:.0f}"
 
 
 def _count(number: int, what: str) -> str:

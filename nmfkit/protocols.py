@@ -211,6 +211,14 @@ class Penalty:
         return [part.quadratic(f, stat) for part, stat in zip(self.parts, self.stats, strict=True)]
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Where a fit stands when a factor is updated: sweeps done before, and the least value a factor may take."""
+
+    floor: float
+    sweep: int = 0
+
+
 @runtime_checkable
 class UpdateRule(Protocol):
     """A rule that improves one factor F (rows, r), a row block of W or the whole of Hᵀ alike.
@@ -243,8 +251,8 @@ class UpdateRule(Protocol):
         """What the update needs of the data, additive over the rows of `term.other`."""
         ...
 
-    def update(self, f: Array, loss: Any, prepared: Stats, gathered: Stats, penalty: Penalty, floor: float) -> Array:
-        """The new F (rows, r) from the sums of `prepare` and `gather`; a rule that zero would trap stays ≥ `floor`."""
+    def update(self, f: Array, loss: Any, prepared: Stats, gathered: Stats, penalty: Penalty, moment: Moment) -> Array:
+        """The new F (rows, r) from the sums of `prepare` and `gather`; a rule that zero traps stays ≥ the floor."""
         ...
 
     def constant(self, loss: Any, x: Block) -> float:

@@ -7,8 +7,8 @@ valid one. The final factors count only when `status` says `done`, which is writ
 
 from __future__ import annotations
 
-import errno
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ from nmfkit.blocks import Array
 from nmfkit.errors import SourceError, StoreError
 from nmfkit.loop import Record, State
 from nmfkit.protocols import Rows, RowStore
-from nmfkit.sources.staging import staged
+from nmfkit.sources.staging import reason, staged
 from nmfkit.sources.zarr_store import Place
 from nmfkit.sources.zarr_write import create, write_names
 from nmfkit.tree_text import flatten, unflatten
@@ -84,6 +84,17 @@ class RunStore:
         """Change attributes in one atomic write."""
         with _explained("write", self.path):
             self.group.attrs.update(attributes)
+
+    @property
+    def kept(self) -> int | None:
+        """The sweep of the valid checkpoint, None while there is none."""
+        sweep = self.group["checkpoint"].attrs.get("sweep") if "checkpoint" in self.group else None
+        return None if sweep is None else int(str(sweep))
+
+    def discard(self) -> None:
+        """Remove the run, where it lies in a folder of this machine."""
+        if "://" not in self.path:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     # --- checkpoints -----------------------------------------------------------------------------------
 
@@ -208,7 +219,6 @@ def _explained(doing: str, path: str) -> Iterator[None]:
     except SourceError as error:
         raise StoreError(f"cannot {doing} {path}: {error}") from error
     except OSError as error:
-        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise StoreError(f"cannot {doing} {path}: {why}; what was complete before is still there") from error
+        raise StoreError(f"cannot {doing} {path}: {reason(error)}") from error
     except (KeyError, ValueError, RuntimeError) as error:
         raise StoreError(f"cannot {doing} {path}: {type(error).__name__}: {error}") from error

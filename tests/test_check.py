@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from nmfkit_plugins.beta.multiplicative import Multiplicative
+from nmfkit_plugins.beta.norms import L1
 
 import nmfkit
 from nmfkit.check import cautions, resolve
 from nmfkit.errors import DataError, Incompatible, UsageError
 from nmfkit.problem import Problem
 from nmfkit.protocols import HasProx
-from nmfkit_plugins.beta.multiplicative import Multiplicative
-from nmfkit_plugins.beta.norms import L1
 
 X = np.random.default_rng(0).random((9, 7))
 
@@ -57,7 +57,9 @@ def test_the_two_sentences_of_a_misfit_name_both_parties_the_reason_and_the_way_
 
 def test_every_fault_of_the_request_is_named_at_once():
     with pytest.raises(UsageError) as caught:
-        resolve(Problem(model="nmff", loss="kll", ranks=(0,), rule="muu", reg_w=("l1:-1",), reg_h=("l3",), init="randm"))
+        resolve(
+            Problem(model="nmff", loss="kll", ranks=(0,), rule="muu", reg_w=("l1:-1",), reg_h=("l3",), init="randm")
+        )
     text = str(caught.value)
     for fault in ("rank 0", "'nmff'", "'kll'", "'muu'", "finite number ≥ 0", "'l3'", "'randm'", "did you mean 'kl'"):
         assert fault in text

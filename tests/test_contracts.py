@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from nmfkit.errors import UsageError
 from nmfkit.hookspecs import KINDS
+from nmfkit.lowrank import LowRank
 from nmfkit.registry import registry
 from nmfkit.sources import open_source
 from nmfkit.testing import (
@@ -91,7 +92,7 @@ class Crooked:
 
     def split(self, x, y):
         x.values[...] *= 2
-        return y, x
+        return LowRank(2 * y.u, y.v), x
 
     def surrogate(self, halves):
         return {2.0: halves.pos, 1.5: -halves.neg}

@@ -46,12 +46,18 @@ def test_every_fault_is_named_at_once():
     with pytest.raises(UsageError) as caught:
         build(Weighted, PartText.parse("w:power=x,strict=maybe,pover=1"), kind="regularizer")
     message = str(caught.value)
-    for fault in ("a whole number is needed", "write true or false", "unknown parameter 'pover'", "'power'", "weight is missing"):
+    for fault in (
+        "a whole number is needed",
+        "write true or false",
+        "unknown parameter 'pover'",
+        "'power'",
+        "weight is missing",
+    ):
         assert fault in message
 
 
 def test_a_preset_cannot_be_written():
-    with pytest.raises(UsageError, match="takes no value|unknown parameter"):
+    with pytest.raises(UsageError, match=r"takes no value|unknown parameter"):
         build(lambda beta: beta, PartText.parse("kl:2"), kind="loss", preset={"beta": 1.0})
 
 

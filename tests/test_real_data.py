@@ -49,7 +49,15 @@ def peer(x, rank, loss, w, h):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of iterations is the point
         w, h, _ = non_negative_factorization(
-            x, w.copy(), h.copy(), n_components=rank, init="custom", solver=solver, beta_loss=name, tol=0, max_iter=SWEEPS
+            x,
+            w.copy(),
+            h.copy(),
+            n_components=rank,
+            init="custom",
+            solver=solver,
+            beta_loss=name,
+            tol=0,
+            max_iter=SWEEPS,
         )
     return w, h
 
@@ -97,7 +105,9 @@ def test_dense_sparse_blocked_and_stored_agree(name, loss, request, tmp_path):
 
 
 def test_nndsvd_starts_below_random_on_digits():
-    at_start = {i: nmfkit.fit("sample:digits", rank=10, init=i, max_sweeps=0).objective for i in ("random", "nndsvd", "nndsvda")}
+    at_start = {
+        i: nmfkit.fit("sample:digits", rank=10, init=i, max_sweeps=0).objective for i in ("random", "nndsvd", "nndsvda")
+    }
     assert at_start["nndsvd"] < at_start["random"]
     assert at_start["nndsvda"] < at_start["random"]
 

@@ -64,7 +64,9 @@ def test_built_in_parts_come_from_this_distribution():
 
 
 def test_a_plugin_that_cannot_be_imported_is_isolated(capsys):
-    found = load([Point("good", plugin("good", nmfkit_losses=[loss("mine")])), Point("bad", ImportError("no module zork"))])
+    found = load(
+        [Point("good", plugin("good", nmfkit_losses=[loss("mine")])), Point("bad", ImportError("no module zork"))]
+    )
     assert found.get("loss", "mine").build.__self__.name == "mine"
     assert [b.entry_point for b in found.broken] == ["bad"]
     assert "no module zork" in capsys.readouterr().err
@@ -92,7 +94,7 @@ def test_an_alias_that_another_part_claims_is_refused():
     one = Point("a", plugin("a", nmfkit_losses=[loss("first", aliases=("short",))]), "dist-a")
     two = Point("b", plugin("b", nmfkit_losses=[loss("short")]), "dist-b")
     found = load([one, two])
-    with pytest.raises(PluginError, match="dist-a .* and dist-b"):
+    with pytest.raises(PluginError, match=r"dist-a .* and dist-b"):
         found.get("loss", "short")
     assert found.get("loss", "first").name == "first"
 
@@ -115,7 +117,7 @@ def test_a_factory_that_cannot_be_imported_shows_its_traceback():
 
 
 def test_no_plugins_at_all_says_how_to_install():
-    with pytest.raises(UsageError, match="install the project"):
+    with pytest.raises(UsageError, match=r"install the project"):
         load([]).get("loss", "kl")
 
 
@@ -130,7 +132,11 @@ def test_a_name_of_another_kind_is_pointed_out():
 def test_the_environment_selects_plugins(setting, losses):
     code = "from nmfkit.registry import registry; print([p.name for p in registry().of_kind('loss')])"
     run = subprocess.run(
-        [sys.executable, "-c", code], env={"NMFKIT_PLUGINS": setting, "PATH": ""}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={"NMFKIT_PLUGINS": setting, "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert run.stdout.strip() == losses
 

@@ -18,6 +18,8 @@ def main() -> None:
             # A terminal without β or × shows a question mark instead of a traceback.
             stream.reconfigure(errors="replace")
     try:
+        # Of zarr's own threads, each keeps buffers of its own; ours already read several blocks at a time.
+        os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
         from nmfkit.cli.app import app
 
         app(prog_name="nmfkit")

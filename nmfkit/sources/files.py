@@ -45,7 +45,7 @@ def _open_file(path: Path, readers: list[Any], key: str | None, dtype: Any) -> S
         raise SourceError(f"{path} does not exist")
     if reader is None:
         raise UsageError(_unknown(path.name, readers))
-    return _load(reader, str(path), key, dtype)
+    return _load(reader, str(path.absolute()), key, dtype)  # a run that is resumed elsewhere must find it again
 
 
 def _open_zarr(uri: str, key: str | None, dtype: Any) -> Source:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +31,7 @@ def staged(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         check_output(target, overwrite=overwrite)
         _take_place(aside, final)
     except OSError as error:
-        raise StoreError(f"{final} cannot be written: {_reason(error)}") from error
+        raise StoreError(f"{final} cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -53,8 +53,11 @@ def check_output(target: str | Path, *, overwrite: bool = False, source: str | N
                 f"{final} exists and is no output of nmfkit, so --overwrite leaves it alone; remove it yourself"
             )
     parent = next(p for p in final.parents if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise StoreError(f"{final} cannot be written: {parent} is not a folder that you may write to")
+    try:
+        # Permissions alone do not tell: root may write everywhere, but not into a read-only file system.
+        Path(tempfile.mkdtemp(prefix=".nmfkit-", dir=parent)).rmdir()
+    except OSError as error:
+        raise StoreError(f"{final} cannot be written: {parent}: {reason(error)}") from error
 
 
 def _is_ours(path: Path) -> bool:
@@ -68,7 +71,8 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why writing failed, in words."""
     return "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
 
 

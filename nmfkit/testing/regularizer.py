@@ -81,7 +81,7 @@ class RegularizerContract(Contract):
     @law(some.factors(), st.data())
     def test_quadratic_lies_above_the_penalty(self, f: Array, more: Any) -> None:
         part = self.needs(HasQuadratic)
-        other = more.draw(some.arrays(f.shape), label="another factor") * float(np.max(f, initial=0) or 1)
+        other = more.draw(some.nonnegative(f.shape), label="another factor") * float(np.max(f, initial=0) or 1)
         quadratic = part.quadratic(f, part.stat(f))
         now, then = _quadratic(quadratic, f), _quadratic(quadratic, other)
         self._assert_above(self.penalty(other) - self.penalty(f), then - now, abs(now) + abs(then))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nmfkit.blocks import Array, Dense
 from nmfkit.lowrank import LowRank
-from nmfkit.protocols import Term
+from nmfkit.protocols import Moment, Term
 from nmfkit.stats import add, widen
 from nmfkit.testing import strategies as some
 from nmfkit.testing.compare import assert_close, roundoff
@@ -66,7 +66,7 @@ class RuleContract(Contract):
         """One update of the side's factor."""
         rule, term = self.part, side.term
         prepared = rule.prepare(mix.loss, term.other)
-        new: Array = rule.update(side.f, mix.loss, prepared, rule.gather(term), mix.penalty(side.f), floor)
+        new: Array = rule.update(side.f, mix.loss, prepared, rule.gather(term), mix.penalty(side.f), Moment(floor))
         return new
 
     @law(mixed, examples=3)
@@ -106,7 +106,7 @@ class RuleContract(Contract):
             whole = self.update(mix, sides_of(mix.loss, x, case)[0], floor)
             part = Term(mix.loss, x.rows(a, b), LowRank(case.w[a:b], h), h.T)
             prepared, penalty = rule.prepare(mix.loss, h.T), mix.penalty(case.w)
-            rows = rule.update(case.w[a:b], mix.loss, prepared, rule.gather(part), penalty, floor)
+            rows = rule.update(case.w[a:b], mix.loss, prepared, rule.gather(part), penalty, Moment(floor))
             assert_close(rows, whole[a:b], f"rows {a}–{b - 1} alone and among all", rtol=1e-7)
 
     @law(mixed, st.data(), examples=3)
@@ -123,7 +123,7 @@ class RuleContract(Contract):
                 total = widen(part) if total is None else add(total, part)
             term = sides_of(mix.loss, x, case)[1].term
             assert_close(total, (rule.prepare(mix.loss, w), rule.gather(term)), "statistics summed over row blocks")
-            new = rule.update(h.T, mix.loss, *total, mix.penalty(h.T), floor)
+            new = rule.update(h.T, mix.loss, *total, mix.penalty(h.T), Moment(floor))
             assert np.isfinite(new).all(), "the update from summed statistics is not finite"
 
     @law(mixed_exactly, examples=2)

@@ -21,15 +21,22 @@ SCALES = (1.0, 1e-6, 1e6)
 
 sides = st.integers(1, SIDE)
 ranks = st.integers(1, 4)
-positive_entries = st.one_of(st.sampled_from([1.0, 2.0, 0.5]), st.floats(1e-3, 1e3))
-entries = st.one_of(st.just(0.0), positive_entries)
 mild_entries = st.floats(0.5, 2.0)
+repeated = st.sampled_from([1.0, 2.0, 0.5])
+WIDTHS = (st.one_of(repeated, st.floats(0.1, 10.0)), st.one_of(repeated, st.floats(1e-3, 1e3)))
+"""Entries of one array: of one size, for nothing to hide behind the largest, or of very different ones."""
 multipliers = st.floats(-3, 3).map(np.exp)
 
 
-def arrays(shape: tuple[int, ...], elements: st.SearchStrategy[float] = entries) -> st.SearchStrategy[Array]:
+def arrays(shape: tuple[int, ...], elements: st.SearchStrategy[float]) -> st.SearchStrategy[Array]:
     """Arrays of a shape, entries drawn one by one."""
     return hnp.arrays(np.float64, shape, elements=elements, fill=st.nothing())
+
+
+def nonnegative(shape: tuple[int, ...], *, positive: bool = False) -> st.SearchStrategy[Array]:
+    """Arrays of a shape with exact zeros and repeated entries; all > 0 if `positive`."""
+    kinds = WIDTHS if positive else tuple(st.one_of(st.just(0.0), width) for width in WIDTHS)
+    return st.one_of(*(arrays(shape, entries) for entries in kinds))
 
 
 @st.composite
@@ -43,7 +50,7 @@ def matrices(
 ) -> Array:
     """Nonnegative matrices with exact zeros, repeated entries, zero rows and columns; all > 0 if `positive`."""
     m, n = shape or (draw(sides), draw(sides))
-    x = draw(arrays((m, n), positive_entries if positive else entries))
+    x = draw(nonnegative((m, n), positive=positive))
     if not positive:
         x[draw(st.lists(st.integers(0, m - 1), max_size=1))] = 0
         x[:, draw(st.lists(st.integers(0, n - 1), max_size=1))] = 0
@@ -100,9 +107,8 @@ def cases(draw: Callable[..., Any], *, positive: bool = False, smooth: bool = Tr
     scale = draw(st.sampled_from(SCALES))
     x = scale * draw(matrices(positive=positive, scales=(1.0,)))
     r = draw(ranks)
-    elements = positive_entries if smooth else entries
-    w = draw(arrays((len(x), r), elements)) * np.sqrt(scale)
-    h = draw(arrays((r, x.shape[1]), elements)) * np.sqrt(scale)
+    w = draw(nonnegative((len(x), r), positive=smooth)) * np.sqrt(scale)
+    h = draw(nonnegative((r, x.shape[1]), positive=smooth)) * np.sqrt(scale)
     return Case(x, w, h)
 
 
@@ -118,7 +124,7 @@ def exact_fits(draw: Callable[..., Any]) -> Case:
 def factors(draw: Callable[..., Any], *, positive: bool = False) -> Array:
     """Factors F (rows, r) as regularizers see them."""
     shape = (draw(sides), draw(ranks))
-    f: Array = draw(st.sampled_from((1.0, 1e-3, 1e3))) * draw(arrays(shape, positive_entries if positive else entries))
+    f: Array = draw(st.sampled_from((1.0, 1e-3, 1e3))) * draw(nonnegative(shape, positive=positive))
     return f
 
 

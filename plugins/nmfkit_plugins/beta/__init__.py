@@ -72,7 +72,7 @@ def nmfkit_update_rules() -> list[PartSpec]:
             "hierarchical alternating least squares: exact column steps for quadratic losses",
             f"{_HERE}.hals:HALS",
             aliases=("cd",),
-            examples=("hals", "hals:1"),
+            examples=("hals", "hals:3,settle=0"),
             preference=20,
         ),
     ]

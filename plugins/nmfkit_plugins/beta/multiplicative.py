@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmfkit.blocks import Array, Block
-from nmfkit.protocols import HasSplit, HasSurrogate, Penalty, Pulled, Stats, Term
+from nmfkit.protocols import HasSplit, HasSurrogate, Moment, Penalty, Pulled, Stats, Term
 from nmfkit.surrogate import plus, root
 
 
@@ -40,11 +40,11 @@ class Multiplicative:
         """The halves of the loss, pulled back to the factor."""
         return term.pulled()
 
-    def update(self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, floor: float) -> Array:
-        """f̃ times the root of the surrogates, at least `floor`."""
+    def update(self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, moment: Moment) -> Array:
+        """f̃ times the root of the surrogates, at least the floor."""
         del prepared
         surrogate = plus(loss.surrogate(gathered.formed()), *penalty.surrogates(f))
-        updated: Array = np.maximum(f * root(surrogate), floor)
+        updated: Array = np.maximum(f * root(surrogate), moment.floor)
         return updated
 
     def constant(self, loss: Any, x: Block) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from nmfkit.blocks import Array, Block
 from nmfkit.lowrank import LowRank
 from nmfkit.probe import Probe
-from nmfkit.protocols import Ingredients, Initializer, Penalty, Rows, RowStore, Shared, Stats, Sweep, Term
+from nmfkit.protocols import Ingredients, Initializer, Moment, Penalty, Rows, RowStore, Shared, Stats, Sweep, Term
 
 FLOOR = 1e-16
 """Entries that a rule cannot let reach zero are kept at this fraction of the factors' scale."""
@@ -54,7 +54,7 @@ class NMF:
         floor = max(FLOOR * math.sqrt(probe.mean / rank), float(np.finfo(dtype).tiny))
         rows, h = initializer.start(sweep, probe, rank, seed, dtype)
         rows, stats = sweep(self.admit, rows, {"floor": floor}, data=False)
-        shared = {"h": self._lift(h.astype(dtype), floor), "floor": floor, "constant": None}
+        shared = {"h": self._lift(h.astype(dtype), floor), "floor": floor, "sweep": 0, "constant": None}
         return rows, self._with_prepared(shared, stats["w.stats"])
 
     def admit(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
@@ -70,7 +70,7 @@ class NMF:
         prepared = shared["w.prepared"]
         gathered = rule.gather(Term(loss, x, LowRank(w, h), h.T))
         penalty = Penalty(self.parts.reg_w, shared["w.stats"])
-        w = rule.update(w, loss, prepared, gathered, penalty, shared["floor"]).astype(w.dtype, copy=False)
+        w = rule.update(w, loss, prepared, gathered, penalty, self._moment(shared)).astype(w.dtype, copy=False)
         y = LowRank(w, h)
         stats = {
             "value": rule.value(Term(loss, x, y, h.T), w, prepared, gathered),
@@ -86,9 +86,9 @@ class NMF:
         """The new H from the sums over all blocks."""
         rule, f = self.parts.rule, shared["h"].T
         penalty = Penalty(self.parts.reg_h, tuple(part.stat(f) for part in self.parts.reg_h))
-        f = rule.update(f, self.parts.loss, stats["h.prepared"], stats["h.gathered"], penalty, shared["floor"])
+        f = rule.update(f, self.parts.loss, stats["h.prepared"], stats["h.gathered"], penalty, self._moment(shared))
         h = np.ascontiguousarray(f.T.astype(shared["h"].dtype, copy=False), like=f)
-        following = {"h": h, "floor": shared["floor"], "constant": self._constant(shared, stats)}
+        following = {**shared, "h": h, "sweep": shared["sweep"] + 1, "constant": self._constant(shared, stats)}
         return self._with_prepared(following, stats["w.stats"])
 
     def objective(self, shared: Shared, stats: Stats) -> float:
@@ -102,7 +102,7 @@ class NMF:
         """Rows of W for new data on the fixed H: the W half of a sweep, repeated while the block is at hand."""
         del rows
         loss, rule, h = self.parts.loss, self.parts.rule, shared["h"]
-        floor, prepared = shared["floor"], shared["w.prepared"]
+        moment, prepared = self._moment(shared), shared["w.prepared"]
         w = self._flat_start(x, h)
         penalty = Penalty(self.parts.reg_w, shared["w.stats"])
         gathered = None
@@ -110,7 +110,7 @@ class NMF:
             if gathered is None or not rule.gathers_once:
                 gathered = rule.gather(Term(loss, x, LowRank(w, h), h.T))
             before = w
-            w = rule.update(w, loss, prepared, gathered, penalty, floor).astype(w.dtype, copy=False)
+            w = rule.update(w, loss, prepared, gathered, penalty, moment).astype(w.dtype, copy=False)
             if float(np.max(np.abs(w - before))) <= shared["encode.tol"] * float(np.max(w)):
                 break
         return {"w": w}, {"value": float(loss.value(x, LowRank(w, h)))}
@@ -129,6 +129,9 @@ class NMF:
     def _lift(self, f: Array, floor: float) -> Array:
         lifted: Array = np.maximum(f, floor if self.parts.rule.traps_zeros else 0)
         return lifted
+
+    def _moment(self, shared: Shared) -> Moment:
+        return Moment(shared["floor"], shared["sweep"])
 
     def _constant(self, shared: Shared, stats: Stats) -> float:
         known: float | None = shared["constant"]
