@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 MARKER = re.compile(r"^\{\{ (source|fields|doc|public) ([\w.]+)(?::(\w+))? \}\}$", re.MULTILINE)
@@ -55,7 +57,17 @@ def public(package: Any) -> str:
     """Every public name of a package under a heading of its own, functions first, errors last."""
     things = {name: getattr(package, name) for name in package.__all__ if not name.startswith("__")}
     order = sorted(things, key=lambda n: (_rank(things[n]), n))
-    return "\n\n".join(f"### `{package.__name__}.{name}`\n\n{doc(things[name])}" for name in order)
+    shown = {n: doc(t) if hasattr(t, "__name__") else _value_doc(package, n) for n, t in things.items()}
+    return "\n\n".join(f"### `{package.__name__}.{name}`\n\n{shown[name]}" for name in order)
+
+
+def _value_doc(package: Any, name: str) -> str:
+    """The text below a value in the module that defines it: values have no docstring of their own."""
+    body = ast.parse(inspect.getsource(import_module(package._HOMES[name]))).body
+    for statement, following in pairwise(body):
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            return str(ast.literal_eval(following.value)) 
+    raise ValueError(f"{name} has no text below it")
 
 
 def _rank(thing: Any) -> int:
@@ -74,7 +86,7 @@ def _signature(thing: Any) -> str:
         return str(getattr(thing, "__name__", thing))
     prefix = "class " if inspect.isclass(thing) else ""
     returns = "" if signature.return_annotation in (signature.empty, None) else f" -> {signature.return_annotation}"
-    pieces = str(signature.replace(return_annotation=signature.empty))
+    pieces = _unquoted(signature.replace(return_annotation=signature.empty))
     if len(pieces) > 90:
         pieces = "(\n" + "".join(f"    {line},\n" for line in _parameters(signature)) + ")"
     return f"{prefix}{thing.__name__}{pieces}{returns}"
@@ -85,8 +97,13 @@ def _parameters(signature: inspect.Signature) -> list[str]:
     for p in signature.parameters.values():
         if p.kind is p.KEYWORD_ONLY and "*" not in lines:
             lines.append("*")
-        lines.append(str(p))
+        lines.append(_unquoted(p))
     return lines
+
+
+def _unquoted(signature: Any) -> str:
+    """Annotations as they are written, which at run time are texts."""
+    return re.sub(r": '([^']*)'", r": \1", str(signature))
 
 
 def _members(thing: type) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from nmfkit.blocks import Block, Dense
 from nmfkit.errors import NmfkitError
-from nmfkit.executors.plan import Plan, available_threads
+from nmfkit.executors.plan import Plan
 from nmfkit.executors.rows import RowWriter
 from nmfkit.protocols import RowStore, Shared, Source, Stats, Step
 from nmfkit.stats import add, widen
@@ -24,7 +24,7 @@ from nmfkit.stats import add, widen
 class LocalExecutor:
     """Runs each shard of blocks on one thread, the next block read ahead, and sums statistics in shard order.
 
-    Linear algebra inside a step gets one thread while several shards run. A sweep that fails or is
+    Linear algebra inside a step gets one thread. A sweep that fails or is
     interrupted leaves the previous rows untouched. `on_block` is called with the bytes of each block done.
     """
 
@@ -46,7 +46,8 @@ class LocalExecutor:
         threads = plan.threads
         self._workers = ThreadPoolExecutor(threads, "nmfkit-sweep") if threads > 1 else None
         self._readers = None if plan.resident else ThreadPoolExecutor(threads, "nmfkit-read")
-        self._blas = threadpool_limits(max(1, available_threads() // threads) if threads > 1 else None, "blas")
+        # Threads go over tiles; inside products they would only wait for each other, for long on a busy machine.
+        self._blas = threadpool_limits(1, "blas")
 
     def close(self) -> None:
         """Stop the threads, drop the cache and the scratch files."""

@@ -17,14 +17,12 @@ from nmfkit.testing.registered import examples_of
 
 @dataclass(frozen=True)
 class Mix:
-    """A loss and regularizers of one factor that a rule accepts."""
+    """A loss and regularizers of one factor that a rule accepts, after so many sweeps."""
 
     loss: Any
     regularizers: tuple[Any, ...]
     text: str
-
-    def __repr__(self) -> str:
-        return self.text
+    sweep: int = 0
 
     @property
     def couples_rows(self) -> bool:
