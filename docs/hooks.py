@@ -38,10 +38,8 @@ def source(thing: Any) -> str:
 
 def fields(thing: Any) -> str:
     """Name, type and default of each field."""
-    lines = ["| field | type | default |", "|---|---|---|"]
-    for f in dataclasses.fields(thing):
-        lines.append(f"| `{f.name}` | {_code(f.type)} | {_default(f)} |")
-    return "\n".join(lines)
+    rows = [f"| `{f.name}` | {_code(f.type)} | {_default(f)} |" for f in dataclasses.fields(thing)]
+    return "\n".join(["| field | type | default |", "|---|---|---|", *rows])
 
 
 def doc(thing: Any) -> str:
@@ -66,7 +64,7 @@ def _value_doc(package: Any, name: str) -> str:
     body = ast.parse(inspect.getsource(import_module(package._HOMES[name]))).body
     for statement, following in pairwise(body):
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
-            return str(ast.literal_eval(following.value)) 
+            return str(ast.literal_eval(following.value))
     raise ValueError(f"{name} has no text below it")
 
 

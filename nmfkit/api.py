@@ -18,6 +18,7 @@ from nmfkit.errors import Interrupted, StoreError, UsageError
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import Plan, make_plan, parse_size
 from nmfkit.explanation import Explanation, describe_source
+from nmfkit.interrupts import deferred
 from nmfkit.loop import State, Watcher, iterate
 from nmfkit.probe import look, summarise
 from nmfkit.problem import Problem
@@ -166,7 +167,7 @@ def resume(
     started = time.monotonic()
     store = RunStore.open(path, mode="r+")
     attributes = store.attributes
-    problem = Problem.from_dict(attributes["problem"])
+    problem = Problem.from_stored(attributes["problem"])
     changes = {"max_sweeps": max_sweeps, "tol": tol, "time_limit": time_limit}
     problem = problem.replace(**{name: value for name, value in changes.items() if value is not None})
     state = store.restore()
@@ -176,7 +177,7 @@ def resume(
     source = _same_source(attributes["source"], x, problem)
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with _running(source, plan, path, watcher) as executor:
-        watcher.plan(plan, [])
+        watcher.plan(plan, _changed_versions(attributes["versions"]))
         attributes = {**attributes, "problem": problem.to_dict(), "versions": versions()}
         store.update(problem=attributes["problem"], versions=attributes["versions"])
         run = _Run(resolved, source, path, False, attributes, store)
@@ -305,16 +306,17 @@ class _Run:
         return self._out is not None
 
     def checkpoint(self, state: State, **attributes: Any) -> RunStore:
-        """Keep `state`, so that a later `resume` continues from it."""
-        with self._writing() as store:
-            store.checkpoint(state, self.source.shape[0])
+        """Keep `state`, so that a later `resume` continues from it; with `attributes`, as the last thing done."""
+        with deferred(forget=bool(attributes)), self._writing() as store:
+            if store.kept != state.sweep:
+                store.checkpoint(state, self.source.shape[0])
             if attributes:
                 store.update(**attributes)
         return store
 
     def finish(self, state: State, timings: dict[str, float]) -> RunStore:
-        """Write the result."""
-        with self._writing() as store:
+        """Write the result; Ctrl-C has nothing left to interrupt."""
+        with deferred(forget=True), self._writing() as store:
             factors = self.resolved.model.factors(state.current)
             store.finish(state, self.source.shape[0], factors, timings=timings)
         return store
@@ -419,6 +421,16 @@ def _same_source(stored: Mapping[str, Any], x: Any, problem: Problem) -> Source:
             f"to ({stored['shape'][0]} × {stored['shape'][1]}): continuing would mix two matrices; fit anew instead"
         )
     return source
+
+
+def _changed_versions(stored: Mapping[str, str]) -> list[str]:
+    now = versions()
+    changed = [
+        f"{name} {was} is now {now.get(name, 'missing')}" for name, was in stored.items() if now.get(name) != was
+    ]
+    if not changed:
+        return []
+    return [f"the run goes on with other software than it began with, so digits may differ: {', '.join(changed)}"]
 
 
 def _goes_on(problem: Problem, state: State, changes: Mapping[str, Any]) -> bool:

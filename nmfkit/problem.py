@@ -88,6 +88,11 @@ class Problem:
             values["model_options"] = {str(k): str(v) for k, v in dict(values["model_options"]).items()}
         return cls(**values, named=frozenset(values))
 
+    @classmethod
+    def from_stored(cls, text: Mapping[str, Any]) -> Problem:
+        """The problem of a run: `to_dict` wrote every field, so none of them counts as named by the user."""
+        return replace(cls.from_dict(text), named=frozenset())
+
     def replace(self, **changes: Any) -> Problem:
         """The same problem with some fields changed."""
         return replace(self, **changes)

@@ -117,7 +117,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     attributes = store.attributes
     m, n = attributes["source"]["shape"]
     return Result(
-        problem=Problem.from_dict(attributes["problem"]),
+        problem=Problem.from_stored(attributes["problem"]),
         state=state,
         shape=(int(m), int(n)),
         attributes=attributes,

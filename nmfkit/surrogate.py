@@ -60,16 +60,20 @@ def root(surrogate: Surrogate) -> Array:
         high, low = powers
         t = _two_powers(surrogate[high], surrogate[low], high - low)
     elif len(powers) == 3 and np.isclose(powers[0] - powers[1], powers[1] - powers[2]):
-        t = _quadratic(*(surrogate[p] for p in powers)) ** _exponent(powers[0] - powers[1])
+        t = _unspaced(_quadratic(*(surrogate[p] for p in powers)), powers[0] - powers[1])
     else:
         t = _newton(surrogate)
     bounded: Array = np.minimum(t, np.exp(np.full_like(t, REACH)))
     return bounded
 
 
-def _exponent(spacing: float) -> float:
-    # An integer exponent keeps NumPy on its fast paths (t**1.0 copies, t**0.5 is a square root).
-    return 1.0 / spacing
+def _unspaced(s: Array, spacing: float) -> Array:
+    """t from s = t^spacing, as far as one step may reach."""
+    if spacing == 1.0:
+        return s
+    ceiling = min(np.exp(REACH * spacing), float(np.finfo(s.dtype).max))
+    t: Array = np.minimum(s, np.full_like(s, ceiling)) ** (1.0 / spacing)
+    return t
 
 
 def _one_power(c: Array, power: float) -> Array:
@@ -89,14 +93,7 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def _two_powers(high: Array, low: Array, spacing: float) -> Array:
-    t = _ratio(np.maximum(-low, 0), high)
-    if spacing != 1.0:
-        t = np.minimum(t, _ceiling(t, spacing)) ** _exponent(spacing)
-    return t
-
-
-def _ceiling(t: Array, spacing: float) -> Array:
-    return np.full_like(t, min(np.exp(REACH * spacing), float(np.finfo(t.dtype).max)))
+    return _unspaced(_ratio(np.maximum(-low, 0), high), spacing)
 
 
 def _quadratic(a: Array, b: Array, c: Array) -> Array:
@@ -106,7 +103,9 @@ def _quadratic(a: Array, b: Array, c: Array) -> Array:
     scale = np.where(scale > 0, scale, np.ones_like(scale))  # squares then neither overflow nor vanish
     a, b, minus_c = a / scale, b / scale, minus_c / scale
     r = np.sqrt(b * b + 4 * a * minus_c)
-    return np.where(b > 0, _ratio(2 * minus_c, np.maximum(b + r, 0)), _ratio(np.maximum(r - b, 0), 2 * a))
+    # Without a, what falls (b < 0 or c) falls for ever: the ratio is then huge, and 1 only where nothing falls.
+    falling = np.where(a > 0, r - b, minus_c - b)
+    return np.where(b > 0, _ratio(2 * minus_c, np.maximum(b + r, 0)), _ratio(np.maximum(falling, 0), 2 * a))
 
 
 def _newton(surrogate: Surrogate) -> Array:

@@ -17,7 +17,7 @@ def write_transformed(
     attributes = {
         "transform_of": result.path or "a result in memory",
         "source": {"uri": source.uri, "shape": list(source.shape)},
-        "problem": result.problem.to_dict(),
+        "fitted_problem": result.problem.to_dict(),
         "versions": versions(),
     }
     store = RunStore.create(out, attributes, overwrite=overwrite)

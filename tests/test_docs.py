@@ -194,7 +194,7 @@ def test_worked_parts_hold_their_contract(plugin, request):
 
 def test_index_example_is_the_example_plugin():
     text = (ROOT / "examples/plugin/nmfkit_huber/__init__.py").read_text("utf-8")
-    assert 'PartSpec(' in text
+    assert "PartSpec(" in text
     assert "nmfkit_losses" in text
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -378,6 +380,55 @@ def test_a_result_that_fails_half_way_is_never_taken_for_one(tmp_path, monkeypat
         nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=20)
     monkeypatch.undo()
     assert np.array_equal(nmfkit.load(tmp_path / "run.zarr").w, first)
+
+
+def test_a_signal_waits_for_a_write_and_is_dropped_by_the_last_one(tmp_path, monkeypatch):
+    from nmfkit import store
+
+    written = store.write_rows
+
+    def signalled(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        return written(*arguments)
+
+    monkeypatch.setattr(store, "write_rows", signalled)
+    assert nmfkit.fit(X, out=tmp_path / "done.zarr", **QUICK).status == "done"
+    with pytest.raises(nmfkit.Interrupted, match="after sweep 5"):
+        nmfkit.fit(X, out=tmp_path / "run.zarr", checkpoint_every=5, **QUICK)
+    assert nmfkit.load(tmp_path / "run.zarr").history.sweep[-1] == 5
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.4])
+def test_a_killed_process_leaves_a_run_that_continues_exactly(tmp_path, seconds):
+    x = np.tile(COUNTS, (50, 1))
+    np.save(tmp_path / "x.npy", x)
+    code = (
+        "import nmfkit; print('ready', flush=True); nmfkit.fit('x.npy', loss='kl', rank=4, tol=0, threads=1, "
+        "max_sweeps=100000, checkpoint_every=1, out='run.zarr')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    while not (tmp_path / "run.zarr" / "checkpoint" / "zarr.json").exists():
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    part = nmfkit.load(tmp_path / "run.zarr")
+    sweep = int(part.history.sweep[-1])
+    resumed = nmfkit.resume(tmp_path / "run.zarr", max_sweeps=sweep + 3, threads=1)
+    whole = nmfkit.fit(tmp_path / "x.npy", loss="kl", rank=4, tol=0, threads=1, max_sweeps=sweep + 3)
+    assert part.objective == whole.history.objective[sweep]
+    assert np.array_equal(resumed.w, whole.w)
+
+
+def test_a_stored_transform_is_no_run(tmp_path):
+    r = nmfkit.fit(X, **QUICK)
+    w = r.transform(X[:5], out=tmp_path / "new.zarr")
+    assert np.array_equal(zarr.open_group(str(tmp_path / "new.zarr"), mode="r")["w"][:], w)
+    with pytest.raises(StoreError, match="is no run of nmfkit"):
+        nmfkit.load(tmp_path / "new.zarr")
 
 
 def test_damaged_runs_are_errors(tmp_path):

@@ -11,6 +11,13 @@ from nmfkit.blocks import Array, Block
 from nmfkit.gram import Gram
 from nmfkit.protocols import HasGram, HasQuadratic, Moment, Penalty, Term
 
+TILE = 2**20
+"""Bytes of F that stay in a core's cache through all steps of its sweeps."""
+
+
+TILE = 2**20
+"""Bytes of F that stay in a core's cache through all steps of their sweeps."""
+
 
 @dataclass(frozen=True)
 class HALS:
@@ -57,13 +64,19 @@ class HALS:
         total = Gram(prepared, gathered)
         for quadratic in penalty.quadratics(f):
             total = total.plus(quadratic)
-        # Columns of F as contiguous rows: each step is then one matrix-vector product.
-        columns = f.T.astype(np.result_type(f, total.c), order="C", copy=True)
-        targets = np.ascontiguousarray(total.c.T, like=total.c)
-        q = total.q.astype(columns.dtype, copy=False)
-        for _ in range(self.inner if moment.sweep >= self.settle else 1):
-            _sweep(columns, q, targets)
-        return columns.T
+        new = np.empty_like(f, dtype=np.result_type(f, total.c))
+        q = total.q.astype(new.dtype, copy=False)
+        inner = self.inner if moment.sweep >= self.settle else 1
+        step = max(1, TILE // (new.shape[1] * new.dtype.itemsize))
+        for lo in range(0, len(new), step):
+            rows = slice(lo, lo + step)
+            # Columns of F as contiguous rows: each step is then one product of a row of Q with them all.
+            columns = f[rows].T.astype(new.dtype, order="C", copy=True)
+            targets = total.c[rows].T.astype(new.dtype, order="C", copy=True)
+            for _ in range(inner):
+                _sweep(columns, q, targets)
+            new[rows] = columns.T
+        return new
 
     def constant(self, loss: Any, x: Block) -> float:
         """½ Σ x²."""
