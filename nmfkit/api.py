@@ -198,9 +198,9 @@ def transform(
     key: str | None = None,
     watcher: Watcher | None = None,
 ) -> Array:
-    """Rows (m', rank) of W for new data `x` (m', n) on the fitted components, in one read of `x`.
+    """Rows (m', rank) of W for new data `x` (m', n) on the fitted components.
 
-    Each block is updated until no entry moves by more than `tol` of the largest, at most `max_sweeps` times.
+    One read of `x` looks for entries that would spoil it, a second one fits: each block is updated until no entry moves by more than `tol` of the largest, at most `max_sweeps` times.
     With `out`, a zarr group with `w` is written there. Raises `UsageError` when the features differ in number.
     """
     watcher = watcher or Watcher()

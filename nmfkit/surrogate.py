@@ -93,19 +93,27 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def _two_powers(high: Array, low: Array, spacing: float) -> Array:
-    return _unspaced(_ratio(np.maximum(-low, 0), high), spacing)
+    # Both signs of both: either power may be 1, and two powers on one side of it have no root between.
+    falling, rising = np.maximum(-low, 0) + np.maximum(-high, 0), np.maximum(high, 0) + np.maximum(low, 0)
+    return _unspaced(_ratio(falling, rising), spacing)
 
 
 def _quadratic(a: Array, b: Array, c: Array) -> Array:
-    """The root s ≥ 0 of a s² + b s + c = 0 with a ≥ 0, c ≤ 0, without cancellation for either sign of b."""
-    minus_c = np.maximum(-c, 0)
-    scale = np.maximum(np.maximum(a, np.abs(b)), minus_c)
+    """The root s ≥ 0 of a s² + b s + c = 0, without cancellation for either sign of b.
+
+    Where every term rises s is 0, where every term falls it is huge, and where there is none it is 1.
+    """
+    scale = np.maximum(np.maximum(np.abs(a), np.abs(b)), np.abs(c))
     scale = np.where(scale > 0, scale, np.ones_like(scale))  # squares then neither overflow nor vanish
-    a, b, minus_c = a / scale, b / scale, minus_c / scale
-    r = np.sqrt(b * b + 4 * a * minus_c)
-    # Without a, what falls (b < 0 or c) falls for ever: the ratio is then huge, and 1 only where nothing falls.
-    falling = np.where(a > 0, r - b, minus_c - b)
-    return np.where(b > 0, _ratio(2 * minus_c, np.maximum(b + r, 0)), _ratio(np.maximum(falling, 0), 2 * a))
+    a, b, c = a / scale, b / scale, c / scale
+    rising, minus_c = np.maximum(a, 0), np.maximum(-c, 0)
+    r = np.sqrt(b * b + 4 * rising * minus_c)
+    falling = np.where(a > 0, r - b, minus_c - b - a)
+    return np.where(
+        b > 0,
+        _ratio(2 * minus_c, np.maximum(b + r, 0)),
+        _ratio(np.maximum(falling, 0), 2 * rising + np.maximum(c, 0)),
+    )
 
 
 def _newton(surrogate: Surrogate) -> Array:

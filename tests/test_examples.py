@@ -53,9 +53,14 @@ def test_the_example_plugin_comes_in_by_the_door(monkeypatch):
         nmfkit.fit(x, loss="huber:0", rank=2)
 
 
-def test_the_example_plugin_holds_the_contract():
+def test_the_example_plugin_holds_the_contract(tmp_path):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "pyproject.toml", "tests"]
     plugin = EXAMPLES / "plugin"
-    environment = {**os.environ, "PYTHONPATH": str(plugin)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(plugin),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path),
+    }
     done = subprocess.run(command, cwd=plugin, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -409,7 +409,8 @@ def test_a_killed_process_leaves_a_run_that_continues_exactly(tmp_path, seconds)
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE)
     process.stdout.readline()
-    while not (tmp_path / "run.zarr" / "checkpoint" / "zarr.json").exists():
+    mark = tmp_path / "run.zarr" / "checkpoint" / "zarr.json"
+    while not (mark.exists() and '"slot"' in mark.read_text()):
         time.sleep(0.01)
     time.sleep(seconds)
     process.kill()

@@ -151,3 +151,13 @@ def test_coefficients_may_broadcast():
 @given(surrogates())
 def test_root_runs_on_a_device(surrogate):
     np.testing.assert_allclose(to_host(root(to_device(surrogate))), root(surrogate), rtol=1e-12)
+
+
+@given(surrogates(powers=(1.0, 0.5, 0.0)))
+def test_three_powers_up_to_one(surrogate):
+    check(surrogate, root(surrogate), 1e-7)
+
+
+@given(surrogates(powers=(2.0, 1.5, 1.0)))
+def test_three_powers_from_one_on(surrogate):
+    check(surrogate, root(surrogate), 1e-7)
