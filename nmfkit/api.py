@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from nmfkit.blocks import Array
 from nmfkit.check import Resolved, cautions, check_data, resolve
 from nmfkit.errors import Interrupted, StoreError, UsageError
 from nmfkit.executors.local import LocalExecutor
@@ -197,11 +196,12 @@ def transform(
     threads: int | None = None,
     key: str | None = None,
     watcher: Watcher | None = None,
-) -> Array:
+) -> Any:
     """Rows (m', rank) of W for new data `x` (m', n) on the fitted components.
 
-    One read of `x` looks for entries that would spoil it, a second one fits: each block is updated until no entry moves by more than `tol` of the largest, at most `max_sweeps` times.
-    With `out`, a zarr group with `w` is written there. Raises `UsageError` when the features differ in number.
+    One read of `x` looks for entries that would spoil it, a second one fits: each block is updated until no entry
+    moves by more than `tol` of the largest, at most `max_sweeps` times. With `out`, a zarr group with `w` is written
+    there, and that array is returned unread. Raises `UsageError` when the features differ in number.
     """
     watcher = watcher or Watcher()
     result = run if isinstance(run, Result) else load(run)
@@ -226,9 +226,8 @@ def transform(
         if out is not None:
             from nmfkit.transformed import write_transformed
 
-            write_transformed(out, rows, source, result, overwrite=overwrite)
-        factors = rows.read(0, source.shape[0])
-        return factors[resolved.model.row_factors[0]]
+            return write_transformed(out, rows, source, result, overwrite=overwrite)
+        return rows.read(0, source.shape[0])[resolved.model.row_factors[0]]
 
 
 def explain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from nmfkit.protocols import RowStore, Source
 from nmfkit.result import Result
@@ -12,8 +13,8 @@ from nmfkit.versions import versions
 
 def write_transformed(
     out: str | os.PathLike[str], rows: RowStore, source: Source, result: Result, *, overwrite: bool
-) -> None:
-    """Write `w` (m', rank), the row names where known, and where both came from."""
+) -> Any:
+    """Write `w` (m', rank), the row names where known, and where both came from; returns the array, unread."""
     attributes = {
         "transform_of": result.path or "a result in memory",
         "source": {"uri": source.uri, "shape": list(source.shape)},
@@ -24,3 +25,4 @@ def write_transformed(
     write_rows(store.group, rows, source.shape[0])
     store.write_names(source.row_names, None)
     store.update(status="done")
+    return store.group[result.model.row_factors[0]]

@@ -14,6 +14,9 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+# Other plugins of this environment have tests of their own.
+os.environ.setdefault("NMFKIT_PLUGINS", "nmfkit")
+
 ROOT = Path(__file__).parents[1]
 
 

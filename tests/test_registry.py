@@ -116,7 +116,11 @@ def test_a_factory_that_cannot_be_imported_shows_its_traceback():
         found.build("loss", "mine")
 
 
-def test_no_plugins_at_all_says_how_to_install():
+def test_no_plugins_at_all_says_how_to_install(monkeypatch):
+    monkeypatch.setenv("NMFKIT_PLUGINS", "none")
+    with pytest.raises(UsageError, match=r"NMFKIT_PLUGINS is set to 'none'"):
+        load([]).get("loss", "kl")
+    monkeypatch.delenv("NMFKIT_PLUGINS")
     with pytest.raises(UsageError, match=r"install the project"):
         load([]).get("loss", "kl")
 

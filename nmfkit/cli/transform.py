@@ -28,7 +28,7 @@ def transform(
     machine: Machine,
     output: Output,
 ) -> None:
-    """Find the rows of W for new data on the components of a run, in one read of the data."""
+    """Find the rows of W for new data on the components of a run, in two reads of the data."""
     from nmfkit import api
     from nmfkit.cli.faults import stopped_saying
     from nmfkit.cli.progress import watching
