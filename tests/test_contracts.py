@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
+from nmfkit_plugins.beta.multiplicative import Multiplicative
+from nmfkit_plugins.beta.norms import L2
 
 from nmfkit.errors import UsageError
 from nmfkit.hookspecs import KINDS
@@ -17,6 +19,8 @@ from nmfkit.testing import (
     ExecutorContract,
     LawResult,
     LossContract,
+    RegularizerContract,
+    RuleContract,
     SourceContract,
     check_part,
     contract_for,
@@ -114,6 +118,45 @@ def test_a_crooked_loss_is_found_out(law):
     contract = LossContract.of(Crooked)
     with pytest.raises((AssertionError, TypeError)):
         getattr(contract, law)()
+
+
+class Overshooting(Multiplicative):
+    """The square of the right step, which rows share."""
+
+    def update(self, f, loss, prepared, gathered, penalty, moment):
+        right = super().update(f, loss, prepared, gathered, penalty, moment)
+        return right * right / np.maximum(f, 1e-300) * (1 + 1e-3 * len(f))
+
+
+@pytest.mark.parametrize(
+    "law", ["test_objective_never_rises", "test_rows_do_not_see_each_other", "test_a_stationary_point_stays"]
+)
+def test_a_crooked_rule_is_found_out(law):
+    with pytest.raises(AssertionError):
+        getattr(RuleContract.of(Overshooting), law)()
+
+
+class Lopsided(L2):
+    """L2 with a majoriser of half its slope, and a statistic that is no sum."""
+
+    def stat(self, f):
+        return float(np.max(f)) ** 2
+
+    def surrogate(self, f, stat):
+        return {2.0: 0.5 * self.weight * f}
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        "test_statistic_adds_up_over_row_blocks",
+        "test_surrogate_touches_the_penalty",
+        "test_surrogate_lies_above_the_penalty",
+    ],
+)
+def test_a_crooked_regularizer_is_found_out(law):
+    with pytest.raises(AssertionError):
+        getattr(RegularizerContract.of(lambda: Lopsided(1.0)), law)()
 
 
 def test_check_part_runs_without_pytest():
