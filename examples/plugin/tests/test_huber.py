@@ -8,7 +8,7 @@ from nmfkit.testing import LossContract
 
 class TestHuber(LossContract):
     def make(self):
-        return Huber(0.7)
+        return Huber(0.5)
 
 
 def test_a_large_delta_is_the_squared_error():
