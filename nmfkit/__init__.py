@@ -28,6 +28,7 @@ _HOMES = {
     "PartSpec": "nmfkit.hookspecs",
     "ReaderSpec": "nmfkit.hookspecs",
     "hookimpl": "nmfkit.hookspecs",
+    "Caution": "nmfkit.errors",
     "NmfkitError": "nmfkit.errors",
     "UsageError": "nmfkit.errors",
     "Incompatible": "nmfkit.errors",
@@ -39,6 +40,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Caution",
     "DataError",
     "Incompatible",
     "Interrupted",
@@ -66,6 +68,7 @@ __all__ = [
 if TYPE_CHECKING:
     from nmfkit.api import explain, fit, load, plugins, resume, transform
     from nmfkit.errors import (
+        Caution,
         DataError,
         Incompatible,
         Interrupted,

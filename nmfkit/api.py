@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import operator
 import os
-import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nmfkit.check import Resolved, cautions, check_data, resolve
-from nmfkit.errors import Interrupted, StoreError, UsageError
+from nmfkit.errors import Caution, StoreError, UsageError
 from nmfkit.executors.local import LocalExecutor
-from nmfkit.executors.plan import Plan, make_plan, parse_size
+from nmfkit.executors.plan import Layout, Plan, make_plan, parse_size
 from nmfkit.explanation import Explanation, describe_source
-from nmfkit.interrupts import deferred
-from nmfkit.loop import State, Watcher, iterate
-from nmfkit.probe import look, summarise
+from nmfkit.loop import Watcher, reason_to_stop
+from nmfkit.probe import Probe, look, summarise
 from nmfkit.problem import Problem
-from nmfkit.protocols import RowStore, Shared, Source
+from nmfkit.protocols import Source
 from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
+from nmfkit.run import Run
 from nmfkit.sources import open_source
 from nmfkit.sources.fingerprint import fingerprint
 from nmfkit.sources.staging import check_output
@@ -35,9 +36,6 @@ __all__ = ["explain", "fit", "load", "plugins", "resume", "transform"]
 
 IN_MEMORY = "memory"
 """The URI of a source that no path leads to."""
-
-CHECKPOINT_SECONDS = 60.0
-"""Time between checkpoints when no number of sweeps is given."""
 
 
 def fit(
@@ -100,7 +98,10 @@ def make_problem(*, rank: Any = None, ranks: Any = None, **fields: Any) -> Probl
         fields[name] = _integer(fields[name]) if name in fields else getattr(Problem(), name)
     if fields.get("dtype") is not None:
         fields["dtype"] = _dtype_name(fields["dtype"])
-    fields["model_options"] = {str(k): str(v) for k, v in (fields.get("model_options") or {}).items()}
+    options = fields.get("model_options") or {}
+    if not isinstance(options, Mapping):
+        raise UsageError(f"model_options {options!r} is not a mapping of names to values")
+    fields["model_options"] = {str(k): str(v) for k, v in options.items()}
     default = Problem()
     named = frozenset(n for n, v in fields.items() if v is not getattr(default, n) and v != getattr(default, n))
     return Problem(**fields, named=named)
@@ -121,27 +122,32 @@ def fit_problem(
     watcher: Watcher | None = None,
 ) -> Result:
     """`fit` for a `Problem` made already."""
-    watcher = watcher or Watcher()
-    started = time.monotonic()
+    watcher = watcher or Warner()
+    _refuse_odd_options(threads=threads, checkpoint_every=checkpoint_every)
     resolved = resolve(problem)
     if out is not None:
         _refuse_unstorable(problem)
     source = open_source(x, key=key, dtype=problem.dtype)
     if out is not None:
-        check_output(str(out), overwrite=overwrite, source=source.uri)
+        check_output(str(out), overwrite=overwrite, keep=[source.uri])
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with _running(source, plan, out, watcher) as executor:
-        watcher.stage("probe")
-        _, found = executor.sweep(look, None, {})
-        probe = summarise(source.shape, found)
-        check_data(resolved, probe)
+        probe = _probe(executor, resolved, watcher)
         watcher.plan(plan, cautions(resolved, source.shape, probe))
         watcher.stage("start")
         initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
         rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
-        run = _Run(resolved, source, out, overwrite, _attributes(resolved.problem, source, plan, key))
-        state = _loop(resolved, executor, rows, shared, (), run, checkpoint_every, watcher)
-        return _finish(run, state, started, watcher)
+        attributes = _attributes(resolved.problem, source, plan, probe, key)
+        run = Run(
+            resolved,
+            source,
+            attributes,
+            out=out,
+            overwrite=overwrite,
+            checkpoint_every=checkpoint_every,
+            watcher=watcher,
+        )
+        return run.begin(executor.sweep, rows, shared)
 
 
 def resume(
@@ -158,30 +164,37 @@ def resume(
 ) -> Result:
     """Continue the run at `path` from its last checkpoint, as if it had never stopped.
 
-    The data are opened where the run found them; data that were given as an object must be given again as `x`.
-    A finished run goes on only with a larger `max_sweeps`, a smaller `tol` or a new `time_limit`. Raises
-    `StoreError` when the data have changed.
+    The data are opened where the run found them; data that were given as an object must be given again as `x`. A
+    finished run goes on with a larger `max_sweeps`, a smaller `tol` or a longer `time_limit`, as far as it was that
+    which ended it. Memory and threads are those of the run unless given; the sums are formed in the same order on
+    any number of threads, but not with another `memory`. Raises `StoreError` when the data have changed.
     """
-    watcher = watcher or Watcher()
-    started = time.monotonic()
+    watcher = watcher or Warner()
+    _refuse_odd_options(threads=threads, checkpoint_every=checkpoint_every)
     store = RunStore.open(path, mode="r+")
     attributes = store.attributes
     problem = Problem.from_stored(attributes["problem"])
     changes = {"max_sweeps": max_sweeps, "tol": tol, "time_limit": time_limit}
     problem = problem.replace(**{name: value for name, value in changes.items() if value is not None})
-    state = store.restore()
-    if attributes["status"] == "done" and not _goes_on(problem, state, changes):
-        return load(path)
     resolved = resolve(problem)
+    state = store.restore()
+    if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0):
+        return load(path)
     source = _same_source(attributes["source"], x, problem)
-    plan = plan_for(source, resolved, memory=memory, threads=threads)
+    layout = attributes["layout"]
+    plan = plan_for(
+        source, resolved, memory=layout["memory"] if memory is None else memory, threads=threads,
+        layout=Layout(layout["target"], layout["shards"], layout["tile_rows"]) if memory is None else None,
+    )  # fmt: skip
     with _running(source, plan, path, watcher) as executor:
+        _refuse_changed(_probe(executor, resolved, watcher), attributes["source"], source)
         watcher.plan(plan, _changed_versions(attributes["versions"]))
-        attributes = {**attributes, "problem": problem.to_dict(), "versions": versions()}
+        attributes |= {"problem": problem.to_dict(), "versions": versions()}
         store.update(problem=attributes["problem"], versions=attributes["versions"])
-        run = _Run(resolved, source, path, False, attributes, store)
-        state = _loop(resolved, executor, state.rows, state.following, state.history, run, checkpoint_every, watcher)
-        return _finish(run, state, started, watcher)
+        run = Run(
+            resolved, source, attributes, out=path, store=store, checkpoint_every=checkpoint_every, watcher=watcher
+        )  # fmt: skip
+        return run.go_on(executor.sweep, state)
 
 
 def transform(
@@ -203,14 +216,18 @@ def transform(
     moves by more than `tol` of the largest, at most `max_sweeps` times. With `out`, a zarr group with `w` is written
     there, and that array is returned unread. Raises `UsageError` when the features differ in number.
     """
-    watcher = watcher or Watcher()
+    watcher = watcher or Warner()
+    if not (isinstance(tol, float | int) and tol >= 0):
+        raise UsageError(f"tol {tol!r} is not a number ≥ 0")
+    _refuse_odd_options(threads=threads, max_sweeps=max_sweeps)
     result = run if isinstance(run, Result) else load(run)
     resolved = resolve(result.problem)
-    if out is not None:
-        check_output(str(out), overwrite=overwrite, source=result.path)
     shared = result.state.current
     dtype = next(iter(resolved.model.factors(shared).values())).dtype
     source = open_source(x, key=key, dtype=np.dtype(dtype).name)
+    if out is not None:
+        fitted = result.attributes["source"]["uri"]
+        check_output(str(out), overwrite=overwrite, keep=[source.uri, result.path, fitted])
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
     plan = plan_for(source, resolved, memory=memory, threads=threads)
@@ -218,7 +235,7 @@ def transform(
         watcher.stage("probe")
         _, found = executor.sweep(look, None, {})
         if found["nonzero"]:
-            check_data(resolved, summarise(source.shape, found))
+            check_data(resolved, summarise(source.shape, found), source.dtype)
         watcher.stage("transform")
         rows, _ = executor.sweep(
             resolved.model.encode, None, {**shared, "encode.sweeps": max_sweeps, "encode.tol": tol}
@@ -255,10 +272,15 @@ def plugins() -> list[Registered]:
     return [part for kind in _kinds() for part in registry().of_kind(kind)]
 
 
-def plan_for(source: Source, resolved: Resolved, *, memory: str | int | None, threads: int | None) -> Plan:
-    """The layout of a fit of `resolved` on `source`."""
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, not {threads}")
+def plan_for(
+    source: Source,
+    resolved: Resolved,
+    *,
+    memory: str | int | None,
+    threads: int | None,
+    layout: Layout | None = None,
+) -> Plan:
+    """The plan of a fit of `resolved` on `source`; `layout` repeats that of an earlier one."""
     return make_plan(
         source,
         width=sum(resolved.problem.ranks),
@@ -267,7 +289,16 @@ def plan_for(source: Source, resolved: Resolved, *, memory: str | int | None, th
         forms_product=resolved.model.forms_product,
         memory=None if memory is None else parse_size(memory),
         threads=threads,
+        layout=layout,
     )
+
+
+def _probe(executor: LocalExecutor, resolved: Resolved, watcher: Watcher) -> Probe:
+    watcher.stage("probe")
+    _, found = executor.sweep(look, None, {})
+    probe = summarise(executor.source.shape, found)
+    check_data(resolved, probe, executor.source.dtype)
+    return probe
 
 
 @contextmanager
@@ -284,112 +315,7 @@ def _running(
         executor.close()
 
 
-class _Run:
-    """Where a fit is written as it goes: nowhere without `out`, and nothing before there is a state to keep."""
-
-    def __init__(
-        self,
-        resolved: Resolved,
-        source: Source,
-        out: str | os.PathLike[str] | None,
-        overwrite: bool,
-        attributes: dict[str, Any],
-        store: RunStore | None = None,
-    ) -> None:
-        self.resolved, self.source, self.attributes = resolved, source, attributes
-        self._out, self._overwrite, self._store = out, overwrite, store
-
-    @property
-    def stored(self) -> bool:
-        """Whether the fit is written anywhere."""
-        return self._out is not None
-
-    def checkpoint(self, state: State, **attributes: Any) -> RunStore:
-        """Keep `state`, so that a later `resume` continues from it; with `attributes`, as the last thing done."""
-        with deferred(forget=bool(attributes)), self._writing() as store:
-            if store.kept != state.sweep:
-                store.checkpoint(state, self.source.shape[0])
-            if attributes:
-                store.update(**attributes)
-        return store
-
-    def finish(self, state: State, timings: dict[str, float]) -> RunStore:
-        """Write the result; Ctrl-C has nothing left to interrupt."""
-        with deferred(forget=True), self._writing() as store:
-            factors = self.resolved.model.factors(state.current)
-            store.finish(state, self.source.shape[0], factors, timings=timings)
-        return store
-
-    @contextmanager
-    def _writing(self) -> Iterator[RunStore]:
-        """The store, made when first needed; a failure says what is left, and leaves nothing useless behind."""
-        if self._store is None:
-            assert self._out is not None
-            self._store = RunStore.create(self._out, self.attributes, overwrite=self._overwrite)
-            self._store.write_names(self.source.row_names, self.source.feature_names)
-        try:
-            yield self._store
-        except StoreError as error:
-            kept = self._store.kept
-            if kept is None:
-                self._store.discard()
-                raise StoreError(f"{error}; nothing was kept") from error
-            raise StoreError(
-                f"{error}; sweep {kept} is kept, continue from it with: nmfkit resume {self._store.path}"
-            ) from error
-
-
-def _loop(
-    resolved: Resolved,
-    executor: LocalExecutor,
-    rows: RowStore,
-    shared: Shared,
-    history: Any,
-    run: _Run,
-    checkpoint_every: int | None,
-    watcher: Watcher,
-) -> State:
-    watcher.stage("sweeps")
-    state: State | None = None
-    saved = time.monotonic()
-    try:
-        for state in iterate(resolved.model, executor.sweep, resolved.problem, rows, shared, history):
-            watcher.sweep(state)
-            if run.stored and not state.stopped_by and _is_due(state, checkpoint_every, saved):
-                run.checkpoint(state)
-                watcher.checkpoint(state.sweep)
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        if state is None or not run.stored:
-            raise
-        store = run.checkpoint(state, status="interrupted", objective=state.objective)
-        raise Interrupted(store.path, state.sweep) from None
-    assert state is not None
-    return state
-
-
-def _is_due(state: State, every: int | None, saved: float) -> bool:
-    if every:
-        return state.sweep > 0 and state.sweep % every == 0
-    return time.monotonic() - saved >= CHECKPOINT_SECONDS
-
-
-def _finish(run: _Run, state: State, started: float, watcher: Watcher) -> Result:
-    timings = {"total_seconds": time.monotonic() - started, "sweep_seconds": state.history[-1].seconds}
-    if run.stored:
-        watcher.stage("write")
-        return load(run.finish(state, timings).path)
-    return Result(
-        problem=run.resolved.problem,
-        state=state,
-        shape=run.source.shape,
-        attributes={**run.attributes, "timings": timings},
-        row_names=run.source.row_names,
-        feature_names=run.source.feature_names,
-    )
-
-
-def _attributes(problem: Problem, source: Source, plan: Plan, key: str | None) -> dict[str, Any]:
+def _attributes(problem: Problem, source: Source, plan: Plan, probe: Probe, key: str | None) -> dict[str, Any]:
     text = problem.to_dict()
     return {
         "problem": text,
@@ -402,8 +328,9 @@ def _attributes(problem: Problem, source: Source, plan: Plan, key: str | None) -
             "dtype": np.dtype(source.dtype).name,
             "sparse": source.is_sparse,
             "fingerprint": fingerprint(source),
+            "sums": probe.sums(),
         },
-        "threads": plan.threads,
+        "layout": {**asdict(plan.layout), "memory": plan.given_memory},
     }
 
 
@@ -432,10 +359,35 @@ def _changed_versions(stored: Mapping[str, str]) -> list[str]:
     return [f"the run goes on with other software than it began with, so digits may differ: {', '.join(changed)}"]
 
 
-def _goes_on(problem: Problem, state: State, changes: Mapping[str, Any]) -> bool:
-    if state.sweep >= problem.max_sweeps:
-        return False
-    return any(value is not None for value in changes.values())
+def _refuse_changed(probe: Probe, stored: Mapping[str, Any], source: Source) -> None:
+    for name, now in probe.sums().items():
+        was = stored["sums"][name]
+        if abs(now - was) > 1e-9 * max(abs(now), abs(was)):
+            raise StoreError(
+                f"the data at {source.uri} have changed since the run began ({name} of the entries {was!r}, now "
+                f"{now!r}): continuing would mix two matrices; fit anew instead"
+            )
+
+
+def _refuse_odd_options(**options: Any) -> None:
+    """Counts that are given must be whole numbers of at least 1."""
+    faults = [
+        f"{name.replace('_', '-')} {value!r} is not a whole number ≥ 1"
+        for name, value in options.items()
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
+    ]
+    if faults:
+        raise UsageError("; ".join(faults))
+
+
+class Warner(Watcher):
+    """Hands cautions to Python's warnings, for fits without a watcher."""
+
+    def plan(self, plan: Any, cautions: list[str]) -> None:
+        """One `Caution` each."""
+        del plan
+        for sentence in cautions:
+            warnings.warn(sentence, Caution, stacklevel=4)
 
 
 def _refuse_unstorable(problem: Problem) -> None:
@@ -450,7 +402,7 @@ def _refuse_unstorable(problem: Problem) -> None:
 
 def _integer(value: Any) -> int:
     try:
-        return operator.index(value)
+        return value if isinstance(value, bool) else operator.index(value)  # Problem refuses a bool by name
     except TypeError:
         raise UsageError(f"{value!r} is not a whole number") from None
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from nmfkit.errors import DataError, Incompatible, NmfkitError, UsageError
 from nmfkit.parts import PartText
 from nmfkit.probe import Probe
@@ -24,6 +26,10 @@ from nmfkit.registry import Registered, registry
 
 FIELDS = {"loss": "loss", "rule": "rule", "reg-w": "reg_w", "reg-h": "reg_h", "init": "init"}
 """What a model may take, and the field of the problem that names it."""
+
+
+SCALES = {"float32": (1e-12, 1e12), "float64": (1e-90, 1e90)}
+"""Mean entries whose third powers, up and down, stay within the range of a dtype: all that β from −1 to 3 needs."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,16 @@ def resolve(problem: Problem) -> Resolved:
     return Resolved(problem, model, initializer, ingredients, builder.origins)
 
 
-def check_data(resolved: Resolved, probe: Probe) -> None:
-    """Refuse data that the loss is not defined for; raises `DataError`."""
+def check_data(resolved: Resolved, probe: Probe, dtype: Any = "float64") -> None:
+    """Refuse data that the loss is not defined for, or of a scale beyond `dtype`; raises `DataError`."""
+    mean = probe.total / probe.nonzero
+    least, most = SCALES[np.dtype(dtype).name]
+    if not least <= mean <= most:
+        wider = ", or compute in dtype float64" if np.dtype(dtype) == np.float32 else ""
+        raise DataError(
+            f"the positive entries are {mean:.3g} on average, and {np.dtype(dtype).name} computes with {least:g} to "
+            f"{most:g}: multiply the data by a constant{wider}"
+        )
     loss = resolved.ingredients.loss
     cells = probe.shape[0] * probe.shape[1]
     if loss is not None and loss.needs_positive and probe.first_zero is not None:
@@ -236,7 +250,11 @@ def _choose_rule(
     reasons: list[str] = []
     candidates = sorted(registry().of_kind("rule"), key=lambda r: -_preference(r))
     for candidate in (c for c in candidates if _preference(c) > 0):
-        rule = candidate.build(PartText(candidate.name))
+        try:
+            rule = candidate.build(PartText(candidate.name))
+        except NmfkitError as error:
+            reasons.append(f"rule {candidate.name!r} of {candidate.distribution} cannot be used: {error}")
+            continue
         wrong = _rule_misfits(problem, rule, candidate.name, loss, reg_w, reg_h)
         if not wrong:
             return candidate.name, rule

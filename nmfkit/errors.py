@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 
@@ -28,6 +29,10 @@ class Incompatible(UsageError):
         return (Incompatible, (self.reasons,))
 
 
+class Caution(UserWarning):
+    """What is allowed but worth knowing: a rank above the matrix's sides, all-zero rows, …"""
+
+
 class DataError(NmfkitError):
     """The matrix holds what cannot be factorized: NaN, negative entries, nothing at all, …"""
 
@@ -51,7 +56,9 @@ class Interrupted(NmfkitError):
 
     def __init__(self, path: str | None, sweep: int) -> None:
         self.path, self.sweep = path, sweep
-        way_out = f"continue with: nmfkit resume {path}" if path else "no output was named, so nothing was kept"
+        way_out = (
+            f"continue with: nmfkit resume {shlex.quote(path)}" if path else "no output was named, so nothing was kept"
+        )
         super().__init__(f"interrupted after sweep {sweep}; {way_out}")
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[str | None, int]]:

@@ -64,7 +64,7 @@ def iterate(
     """Yield the state after each sweep; the last one says in `stopped_by` why it is the last.
 
     Sweep 0 fits W to the starting H. `history` is that of an earlier run to continue. Raises `NmfkitError`
-    when the objective is no number any more.
+    when the objective is no finite number any more.
     """
     started = clock()
     before = history[-1].seconds if history else 0.0
@@ -73,9 +73,9 @@ def iterate(
         rows, stats = sweep(model.local, rows, shared)
         objective = model.objective(shared, stats)
         number = records[-1].sweep + 1 if records else 0
-        if math.isnan(objective):
+        if not math.isfinite(objective):
             raise NmfkitError(
-                f"the objective is no number after sweep {number}: the factors have left the range of their dtype; "
+                f"the objective is {objective} after sweep {number}: the factors have left the range of their dtype; "
                 "try dtype float64, or another starting point"
             )
         records.append(Record(number, objective, before + clock() - started))

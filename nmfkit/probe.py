@@ -33,6 +33,16 @@ class Probe:
     first_zero: tuple[int, int] | None = None
     """Row and column of the first zero entry, if there is any."""
 
+    def sums(self) -> dict[str, float]:
+        """What is compared when a fit goes on later: together they notice almost any change of an entry."""
+        return {
+            "total": self.total,
+            "squares": self.squares,
+            "nonzero": self.nonzero,
+            "low": self.low,
+            "high": self.high,
+        }
+
     @property
     def mean(self) -> float:
         """The mean entry."""
@@ -48,10 +58,12 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
     columns = x.T.dot(np.ones_like(v, shape=(m, 1), dtype=np.float64))[:, 0]
     per_row = x.dot(np.ones_like(v, shape=(n, 1), dtype=np.float64))[:, 0]
     positive = int(np.count_nonzero(v))
+    with np.errstate(over="ignore"):  # entries of such a size are refused for it, later and with more to say
+        squares = float(np.sum(np.square(v, dtype=np.float64)))
     sparse_zero = v.size < m * n
     return {}, {
         "total": float(np.sum(per_row)),
-        "squares": float(np.sum(np.square(v, dtype=np.float64))),
+        "squares": squares,
         "nonzero": float(positive),
         "low": Least(0.0 if sparse_zero else float(v.min())),
         "high": Least(-float(v.max()) if v.size else 0.0),

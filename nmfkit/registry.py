@@ -6,22 +6,25 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from nmfkit.errors import PluginError, UsageError
+from nmfkit.errors import NmfkitError, PluginError, UsageError
 from nmfkit.hookspecs import GROUP, KINDS, Hooks, PartSpec, ReaderSpec
 from nmfkit.parts import PartText, build, canonical, suggestion
 
 SELECT = "NMFKIT_PLUGINS"
 """Environment variable: a comma list of the entry points or distributions to load; empty loads none."""
+
+FAULTS = (Exception, SystemExit)
+"""What a plugin's code may raise without taking the tool down; Ctrl-C stays the user's."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,31 @@ class Registered:
         if not isinstance(self.spec.factory, str):
             return self.spec.factory
         module, _, attribute = self.spec.factory.partition(":")
-        try:
+        with self._blamed(f"loaded from {self.spec.factory!r}"):
             return getattr(import_module(module), attribute)
-        except Exception as error:
-            raise PluginError(
-                f"{self.kind} {self.name!r} of {self.distribution} {self.version} cannot be loaded from "
-                f"{self.spec.factory!r}:\n{traceback.format_exc()}"
-            ) from error
 
     def build(self, text: PartText, **given: Any) -> Any:
-        """The part that `text` describes; `given` are parameters that are not the user's to write."""
-        return build(self.load(), text, kind=self.kind, preset=self.spec.preset, given=given)
+        """The part that `text` describes; `given` are parameters that are not the user's to write.
+
+        Raises `UsageError` for a text that does not fit, `PluginError` where the plugin's own code fails.
+        """
+        factory = self.load()
+        with self._blamed(f"built from {str(text)!r}"):
+            return build(factory, text, kind=self.kind, preset=self.spec.preset, given=given)
+
+    @contextmanager
+    def _blamed(self, done: str) -> Iterator[None]:
+        """Run the plugin's code: what it prints goes to standard error, and its faults name it."""
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        except (NmfkitError, MemoryError):
+            raise
+        except FAULTS as error:
+            raise PluginError(
+                f"{self.kind} {self.name!r} of {self.distribution} {self.version} cannot be {done}:\n"
+                f"{traceback.format_exc()}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -145,17 +162,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
     for point in points:
-        distribution, version = _origin(point)
-        found.versions[distribution] = version
-        try:
-            module = point.load()
-            manager.register(module, name=f"{distribution}:{point.name}")
-            _warn_of_unknown_hooks(module, manager, f"{point.name} of {distribution}")
-        except Exception:
-            found.broken.append(Broken(point.name, distribution, version, traceback.format_exc()))
-            continue
-        for registered in _collect(module, manager, found, point.name, distribution, version):
-            _admit(registered, found)
+        _load_plugin(point, manager, found)
     for broken in found.broken:
         print(
             f"nmfkit: plugin {broken.entry_point!r} of {broken.distribution} {broken.version} is broken and left out: "
@@ -163,6 +170,34 @@ def load(points: Iterable[EntryPoint]) -> Registry:
             file=sys.stderr,
         )
     return found
+
+
+def _load_plugin(point: EntryPoint, manager: pluggy.PluginManager, found: Registry) -> None:
+    """Import a plugin and admit what each of its hooks offers; a hook that fails leaves the others standing."""
+    distribution, version = _origin(point)
+    found.versions[distribution] = version
+    module: Any = None
+    hooks: list[tuple[str, Callable[[], Any]]] = []
+    with _isolated(point.name, distribution, version, found):
+        module = point.load()
+        manager.register(module, name=f"{distribution}:{point.name}")
+        _warn_of_unknown_hooks(module, manager, f"{point.name} of {distribution}")
+        hooks = list(_hooks(module, manager))
+    for kind, function in hooks:
+        with _isolated(point.name, distribution, version, found):
+            for spec in _descriptors(function(), kind):
+                _admit(Registered(kind, spec, distribution, version, point.name), found)
+
+
+@contextmanager
+def _isolated(point: str, distribution: str, version: str, found: Registry) -> Iterator[None]:
+    """Run a plugin's code: what it prints goes to standard error, and its faults are noted in `found`."""
+    try:
+        # Standard output is the command's: with --json, one line more makes it unreadable.
+        with redirect_stdout(sys.stderr):
+            yield
+    except FAULTS:
+        found.broken.append(Broken(point, distribution, version, traceback.format_exc()))
 
 
 def _selected(points: Iterable[EntryPoint]) -> list[EntryPoint]:
@@ -175,35 +210,87 @@ def _selected(points: Iterable[EntryPoint]) -> list[EntryPoint]:
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("(unknown)", "0")
+    """The distribution and version of an entry point; one that is half removed has lost its metadata."""
+    try:
+        name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    except Exception:
+        name, version = None, None
+    return name or "(unknown)", version or "0"
 
 
-def _collect(
-    module: ModuleType,
-    manager: pluggy.PluginManager,
-    found: Registry,
-    point: str,
-    distribution: str,
-    version: str,
-) -> Iterator[Registered]:
+def _hooks(module: Any, manager: pluggy.PluginManager) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The module's hooks, by the kind of part that they offer."""
     for kind, hook in KINDS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
-            if implementation.plugin is not module:
-                continue
-            try:
-                specs = [_descriptor(spec, kind) for spec in implementation.function() or []]
-            except Exception:
-                found.broken.append(Broken(point, distribution, version, traceback.format_exc()))
-                continue
-            for spec in specs:
-                yield Registered(kind, spec, distribution, version, point)
+            if implementation.plugin is module:
+                yield kind, implementation.function
+
+
+def _descriptors(returned: Any, kind: str) -> list[PartSpec | ReaderSpec]:
+    """What a hook returned, each descriptor checked; nothing is admitted of a hook with one that is wrong."""
+    if returned is None:
+        return []
+    if isinstance(returned, str | PartSpec | ReaderSpec) or not isinstance(returned, Iterable):
+        raise TypeError(f"{KINDS[kind]} returned {returned!r}, and a list of {_expected(kind).__name__} is needed")
+    return [_descriptor(spec, kind) for spec in returned]
 
 
 def _descriptor(spec: Any, kind: str) -> PartSpec | ReaderSpec:
-    expected = ReaderSpec if kind == "reader" else PartSpec
-    if not isinstance(spec, expected):
-        raise TypeError(f"{KINDS[kind]} returned {spec!r}, which is no {expected.__name__}")
+    """`spec` itself; raises `TypeError` naming every field of the wrong type."""
+    if not isinstance(spec, _expected(kind)):
+        raise TypeError(f"{KINDS[kind]} returned {spec!r}, which is no {_expected(kind).__name__}")
+    wrong = [
+        f"{name} is {getattr(spec, name)!r}, and {needed} is needed"
+        for name, (fits, needed) in _FIELDS.items()
+        if hasattr(spec, name) and not fits(getattr(spec, name))
+    ]
+    if wrong:
+        raise TypeError(f"{KINDS[kind]} returned {spec!r}: {'; '.join(wrong)}")
     return spec
+
+
+def _expected(kind: str) -> type[PartSpec | ReaderSpec]:
+    return ReaderSpec if kind == "reader" else PartSpec
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and ":" not in value
+
+
+def _is_factory(value: Any) -> bool:
+    if isinstance(value, str):
+        module, _, attribute = value.partition(":")
+        return bool(module.strip() and attribute.strip())
+    return callable(value)
+
+
+def _is_texts(value: Any) -> bool:
+    # A text alone would pass for the list of its letters.
+    return isinstance(value, list | tuple) and all(isinstance(v, str) and v.strip() for v in value)
+
+
+def _is_preset(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _is_preference(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_NAMES = (lambda value: _is_texts(value) and all(map(_is_name, value)), "a tuple of texts without a colon")
+_TEXTS = (_is_texts, "a tuple of texts")
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (_is_name, "a text without a colon"),
+    "summary": (lambda value: isinstance(value, str), "a text"),
+    "factory": (_is_factory, 'a class, a function or the text "package.module:attribute"'),
+    "preset": (_is_preset, "a mapping from names of parameters"),
+    "aliases": _NAMES,
+    "examples": _TEXTS,
+    "suffixes": _TEXTS,
+    "schemes": _TEXTS,
+    "preference": (_is_preference, "a whole number"),
+}
+"""What each field of a descriptor must be, as a test and in words."""
 
 
 def _admit(new: Registered, found: Registry) -> None:
@@ -219,7 +306,7 @@ def _doubled_message(key: tuple[str, str], claims: list[Registered]) -> str:
     )
 
 
-def _warn_of_unknown_hooks(module: ModuleType, manager: pluggy.PluginManager, who: str) -> None:
+def _warn_of_unknown_hooks(module: Any, manager: pluggy.PluginManager, who: str) -> None:
     """Warn about marked functions that no hook is named for: a misspelt hook is otherwise silently ignored."""
     for name in dir(module):
         marked = manager.parse_hookimpl_opts(module, name)

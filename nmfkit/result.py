@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from nmfkit.errors import StoreError
 from nmfkit.loop import State
 from nmfkit.problem import Problem
 from nmfkit.protocols import Model
-from nmfkit.store import RunStore
+from nmfkit.sources.staging import check_output
+from nmfkit.store import RunStore, StoredRows
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,10 @@ class Result:
 
     @cached_property
     def factors(self) -> dict[str, Array]:
-        """Every factor by the model's own names."""
+        """Every factor by the model's own names; raises `StoreError` when another run has taken this one's place."""
+        stored = isinstance(self.state.rows, StoredRows) and self.path is not None
+        if stored and RunStore.open(str(self.path)).attributes["run"] != self.attributes["run"]:
+            raise StoreError(f"{self.path} holds another run by now; load it again")
         rows = {name: np.asarray(f) for name, f in self.state.rows.read(0, self.shape[0]).items()}
         return {**rows, **self.model.factors(self.state.current)}
 
@@ -85,12 +88,10 @@ class Result:
             raise StoreError(
                 "a problem with part objects of your own cannot be stored: register them as a plugin first"
             )
-        if self.path is not None and Path(path).absolute() == Path(self.path).absolute():
-            raise StoreError(f"{path} is this run itself")
-        store = RunStore.create(path, _plain(self.attributes), overwrite=overwrite)
-        store.write_names(self.row_names, self.feature_names)
-        shared = self.model.factors(self.state.current)
-        store.finish(self.state, self.shape[0], shared)
+        check_output(str(path), overwrite=overwrite, keep=[self.path, self.attributes["source"]["uri"]])
+        with RunStore.creating(path, _plain(self.attributes), overwrite=overwrite) as store:
+            store.write_names(self.row_names, self.feature_names)
+            store.finish(self.state, self.shape[0], self.model.factors(self.state.current))
 
     def transform(self, x: Any, **options: Any) -> Array:
         """Rows of new data on these components; see `nmfkit.transform`."""
@@ -106,7 +107,7 @@ def _parts(problem: Problem) -> tuple[Any, ...]:
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of the run without those that its store writes itself."""
-    own = ("status", "has_result", "stopped_by", "objective", "sweeps", "nmfkit_format")
+    own = ("run", "status", "has_result", "stopped_by", "objective", "sweeps", "nmfkit_format")
     return {name: value for name, value in attributes.items() if name not in own}
 
 

@@ -57,7 +57,11 @@ def _faults(name: str, factor: Array | None, shape: tuple[int, int]) -> list[str
         return []
     if np.shape(factor) != shape:
         return [f"starting factor {name} has shape {np.shape(factor)}, and the problem needs {shape}"]
+    if not isinstance(factor, np.ndarray) or factor.dtype.kind not in "fiub":
+        return [f"starting factor {name} is no real NumPy array but {type(factor).__name__}"]
     low = float(np.min(factor))
+    if not np.any(factor):
+        return [f"starting factor {name} is all zero, which no rule can leave"]
     if not (low >= 0 and np.isfinite(np.max(factor))):
         return [f"starting factor {name} holds negative or non-finite entries"]
     return []

@@ -8,11 +8,11 @@ valid one. The final factors count only when `status` says `done`, which is writ
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import zarr
@@ -63,17 +63,21 @@ class RunStore:
             raise StoreError(f"{path} is not a readable zarr group: {error}") from error
         if "problem" not in group.attrs:
             raise StoreError(f"{path} is no run of nmfkit: it holds no problem; make one with nmfkit fit SRC -o {path}")
+        if lacking := sorted({"status", "source", "versions", "run"} - set(group.attrs)):
+            raise StoreError(f"{path} is damaged: its attributes lack {', '.join(lacking)}")
         if int(str(group.attrs.get("nmfkit_format", 0))) > FORMAT:
             raise StoreError(f"{path} was written by a newer nmfkit (format {group.attrs['nmfkit_format']})")
         return cls(path, group)
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], attributes: Mapping[str, Any], *, overwrite: bool) -> RunStore:
-        """A new run in place of whatever output was there, if `overwrite` allows."""
-        attributes = {"nmfkit_format": FORMAT, "status": "running", **attributes}
+    @contextmanager
+    def creating(
+        cls, path: str | os.PathLike[str], attributes: Mapping[str, Any], *, overwrite: bool
+    ) -> Iterator[RunStore]:
+        """A new run to be written in the block; it takes the place of what was at `path` when the block ends well."""
+        identity: dict[str, Any] = {"nmfkit_format": FORMAT, "run": uuid4().hex, "status": "running"}
         with _explained("write", str(path)), staged(str(path), overwrite=overwrite) as aside:
-            zarr.open_group(str(aside), mode="w", attributes=attributes)
-        return cls(str(path), zarr.open_group(str(path), mode="r+"))
+            yield cls(str(path), zarr.open_group(str(aside), mode="w", attributes={**identity, **attributes}))
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -90,11 +94,6 @@ class RunStore:
         """The sweep of the valid checkpoint, None while there is none."""
         sweep = self.group["checkpoint"].attrs.get("sweep") if "checkpoint" in self.group else None
         return None if sweep is None else int(str(sweep))
-
-    def discard(self) -> None:
-        """Remove the run, where it lies in a folder of this machine."""
-        if "://" not in self.path:
-            shutil.rmtree(self.path, ignore_errors=True)
 
     # --- checkpoints -----------------------------------------------------------------------------------
 

@@ -122,7 +122,8 @@ def _newton(surrogate: Surrogate) -> Array:
     The function is nondecreasing in z and close to linear, so a few steps suffice; a bracket that every
     evaluation narrows takes over where a step leaves it.
     """
-    rising, falling = _signed_terms(surrogate)
+    dtype = np.result_type(*surrogate.values())
+    rising, falling = _signed_terms({power: c.astype(dtype, copy=False) for power, c in surrogate.items()})
     shape = np.broadcast_arrays(*(c for _, c in rising), *(c for _, c in falling))[0]
     z = np.zeros_like(shape)
     lo, hi = np.full_like(z, -REACH), np.full_like(z, REACH)

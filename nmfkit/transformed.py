@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import zarr
+
 from nmfkit.protocols import RowStore, Source
 from nmfkit.result import Result
 from nmfkit.store import RunStore, write_rows
@@ -21,8 +23,8 @@ def write_transformed(
         "fitted_problem": result.problem.to_dict(),
         "versions": versions(),
     }
-    store = RunStore.create(out, attributes, overwrite=overwrite)
-    write_rows(store.group, rows, source.shape[0])
-    store.write_names(source.row_names, None)
-    store.update(status="done")
-    return store.group[result.model.row_factors[0]]
+    with RunStore.creating(out, attributes, overwrite=overwrite) as store:
+        write_rows(store.group, rows, source.shape[0])
+        store.write_names(source.row_names, None)
+        store.update(status="done")
+    return zarr.open_group(str(out), mode="r")[result.model.row_factors[0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -301,6 +302,46 @@ def test_resume_refuses_other_data(tmp_path):
     assert nmfkit.resume(tmp_path / "run.zarr", X).history.sweep[-1] == 15  # finished: nothing to do
 
 
+@pytest.mark.parametrize("change", [50.0, -5.0, np.nan])
+def test_resume_notices_a_change_in_the_middle(tmp_path, change):
+    np.save(tmp_path / "x.npy", X)
+    nmfkit.fit(tmp_path / "x.npy", out=tmp_path / "run.zarr", **QUICK)
+    changed = X.copy()
+    changed[30, 20] = change
+    np.save(tmp_path / "x.npy", changed)
+    with pytest.raises(NmfkitError, match=r"changed since the run began|NaN at row 30|negative entry at row 30"):
+        nmfkit.resume(tmp_path / "run.zarr", max_sweeps=30)
+
+
+def test_resume_keeps_to_the_limits(tmp_path):
+    r = nmfkit.fit(X, rank=4, max_sweeps=5000, out=tmp_path / "run.zarr")
+    sweeps = int(r.history.sweep[-1])
+    assert r.stopped_by == "converged"
+    for changes in ({"max_sweeps": 6000}, {"tol": 0.5}, {"max_sweeps": sweeps}):
+        again = nmfkit.resume(tmp_path / "run.zarr", X, **changes)
+        assert (again.history.sweep[-1], again.objective) == (sweeps, r.objective)
+    further = nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=sweeps + 5, tol=0)
+    assert (further.history.sweep[-1], further.stopped_by) == (sweeps + 5, "max-sweeps")
+    with pytest.raises(UsageError, match="max-sweeps -3"):
+        nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=-3)
+    with pytest.raises(UsageError, match="threads 0"):
+        nmfkit.resume(tmp_path / "run.zarr", X, threads=0)
+
+
+@pytest.mark.parametrize("memory", [None, "8MiB"])
+def test_resume_repeats_the_layout_of_the_run(tmp_path, memory):
+    x = np.tile(COUNTS, (700, 1))
+    np.save(tmp_path / "x.npy", x)
+    options = {"loss": "kl", "rank": 4, "tol": 0, "memory": memory}
+    whole = nmfkit.fit(tmp_path / "x.npy", threads=3, max_sweeps=7, **options)
+    nmfkit.fit(tmp_path / "x.npy", threads=3, max_sweeps=3, out=tmp_path / "run.zarr", **options)
+    for threads in (None, 1, 2):
+        shutil.copytree(tmp_path / "run.zarr", tmp_path / f"copy{threads}.zarr")
+        resumed = nmfkit.resume(tmp_path / f"copy{threads}.zarr", threads=threads, max_sweeps=7)
+        assert np.array_equal(resumed.w, whole.w)
+        assert np.array_equal(resumed.h, whole.h)
+
+
 def test_an_existing_output_is_refused_before_any_work_and_kept(tmp_path):
     nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
     with pytest.raises(StoreError, match="exists"):
@@ -317,8 +358,26 @@ def test_an_existing_output_is_refused_before_any_work_and_kept(tmp_path):
 
 def test_the_source_is_never_overwritten(tmp_path):
     nmfkit.convert(X, tmp_path / "x.zarr")
-    with pytest.raises(StoreError, match="holds the source itself"):
-        nmfkit.fit(tmp_path / "x.zarr", out=tmp_path / "x.zarr", overwrite=True, **QUICK)
+    for out in ("x.zarr", "x.zarr/run.zarr"):
+        with pytest.raises(StoreError, match=r"which is still needed|lies inside"):
+            nmfkit.fit(tmp_path / "x.zarr", out=tmp_path / out, overwrite=True, **QUICK)
+    r = nmfkit.fit(tmp_path / "x.zarr", out=tmp_path / "run.zarr", **QUICK)
+    for out in ("x.zarr", "run.zarr"):
+        with pytest.raises(StoreError, match="which is still needed"):
+            r.transform(X, out=tmp_path / out, overwrite=True)
+        with pytest.raises(StoreError, match="which is still needed"):
+            r.save(tmp_path / out, overwrite=True)
+    with pytest.raises(StoreError, match="which is still needed"):
+        r.transform(tmp_path / "x.zarr", out=tmp_path / "x.zarr", overwrite=True)
+    assert nmfkit.open_source(tmp_path / "x.zarr").shape == (60, 40)
+
+
+def test_a_link_leads_to_what_it_names(tmp_path):
+    nmfkit.fit(X, out=tmp_path / "there.zarr", **QUICK)
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "there.zarr")
+    nmfkit.fit(X, loss="kl", out=tmp_path / "link.zarr", overwrite=True, **QUICK)
+    assert nmfkit.load(tmp_path / "there.zarr").problem.loss == "kl"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.zarr", "there.zarr"]
 
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
@@ -349,9 +408,24 @@ def test_a_first_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "write_rows", full_disk)
-    with pytest.raises(StoreError, match="the disk is full; nothing was kept"):
+    with pytest.raises(StoreError, match="the disk is full; nothing was written"):
         nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_first_write_that_fails_leaves_the_older_run(tmp_path, monkeypatch):
+    from nmfkit import store
+
+    first = nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK).objective
+
+    def full_disk(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "write_rows", full_disk)
+    for every in (None, 2):
+        with pytest.raises(StoreError, match="the disk is full"):
+            nmfkit.fit(X, out=tmp_path / "run.zarr", overwrite=True, loss="kl", checkpoint_every=every, **QUICK)
+    assert nmfkit.load(tmp_path / "run.zarr").objective == first
 
 
 def test_an_interrupt_before_the_first_sweep_leaves_the_older_run(tmp_path):
@@ -433,6 +507,15 @@ def test_a_stored_transform_is_no_run(tmp_path):
         nmfkit.load(tmp_path / "new.zarr")
 
 
+def test_a_result_says_when_another_run_took_its_place(tmp_path):
+    fitted = nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
+    loaded = nmfkit.load(tmp_path / "run.zarr")
+    nmfkit.fit(100 * X, out=tmp_path / "run.zarr", overwrite=True, **QUICK)
+    with pytest.raises(StoreError, match="holds another run by now"):
+        _ = loaded.w
+    assert fitted.objective == pytest.approx(halved_squares(X, fitted))
+
+
 def test_damaged_runs_are_errors(tmp_path):
     nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
     chunk = next(p for p in (tmp_path / "run.zarr" / "w" / "c").rglob("*") if p.is_file())
@@ -502,6 +585,77 @@ def test_an_objective_that_leaves_the_range_of_its_dtype_is_an_error():
     x = np.full((6, 5), 1e30, dtype=np.float32)
     with pytest.raises(NmfkitError, match="float64"):
         nmfkit.fit(x, loss="beta:3", rank=2)
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(1e-30, "f4"), (1e30, "f4"), (1e-200, "f8"), (1e200, "f8")])
+def test_scales_beyond_a_dtype_are_refused(scale, dtype):
+    x = ((X + 0.1) * scale).astype(dtype)
+    with pytest.raises(DataError, match="multiply the data by a constant"):
+        nmfkit.fit(x, rank=2)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+@pytest.mark.parametrize(
+    ("loss", "beta"), [("frobenius", 2), ("kl", 1), ("is", 0), ("beta:-1", -1), ("beta:0.5", 0.5), ("beta:3", 3)]
+)
+def test_a_fit_scales_with_its_data(scale, loss, beta):
+    one, other = nmfkit.fit(X + 0.1, loss=loss, **QUICK), nmfkit.fit((X + 0.1) * scale, loss=loss, **QUICK)
+    assert other.objective == pytest.approx(one.objective * scale**beta, rel=1e-6)
+    np.testing.assert_allclose(other.w @ other.h / scale, one.w @ one.h, rtol=1e-5)
+
+
+def test_the_objective_of_a_nearly_exact_float32_fit_is_right():
+    rng = np.random.default_rng(1)
+    x = (rng.random((500, 4)) @ rng.random((4, 60))).astype(np.float32)
+    r = nmfkit.fit(x, rank=4, max_sweeps=400, tol=0)
+    w, h = r.w.astype(float), r.h.astype(float)
+    assert r.objective == pytest.approx(0.5 * np.sum((x - w @ h) ** 2), rel=1e-2)
+    late = r.history.objective[200:]
+    assert np.diff(late).max() <= 1e-3 * late[0]
+
+
+def test_components_that_a_penalty_kills_do_not_stay_half_alive():
+    x = np.random.default_rng(0).random((80, 60))
+    for weight in (20, 1e6):
+        penalties = {"reg_w": f"l1:{weight}", "reg_h": f"l1:{weight}"}
+        hals, mu = (nmfkit.fit(x, rank=8, rule=rule, **penalties) for rule in ("hals", "mu"))
+        assert hals.objective <= 0.5 * np.sum(x**2) * (1 + 1e-9)
+        assert hals.objective <= mu.objective * 1.01
+
+
+def test_rows_of_a_transform_do_not_depend_on_their_neighbours():
+    r = nmfkit.fit(COUNTS, loss="kl", rank=4)
+    alone = r.transform(COUNTS[:20])
+    beside = r.transform(np.vstack([np.full((1, 40), 1e6), COUNTS[:20]]))[1:]
+    np.testing.assert_allclose(beside, alone, rtol=1e-12)
+
+
+def test_cautions_are_warnings_in_python():
+    with pytest.warns(nmfkit.Caution, match="rank 50 exceeds the smaller side"):
+        nmfkit.fit(X, rank=50, max_sweeps=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"threads": "2"}, "threads '2'"),
+        ({"threads": 1.5}, "threads 1.5"),
+        ({"checkpoint_every": -1}, "checkpoint-every -1"),
+        ({"memory": 1.5}, "1.5 is not a size"),
+        ({"model_options": [1]}, "not a mapping"),
+        ({"rank": True}, "rank True"),
+        ({"rank": "3"}, "'3' is not a whole number"),
+        ({"rank": 10**12}, "choose a lower rank"),
+        ({"w": sp.csr_array(np.ones((60, 4)))}, "no real NumPy array"),
+        ({"w": np.ones((60, 4)) + 1j}, "no real NumPy array"),
+        ({"w": np.zeros((60, 4))}, "all zero"),
+        ({"ranks": [3]}, "rank or ranks, not both"),
+        ({"rank": None}, "no rank is given"),
+    ],
+)
+def test_misuse_is_told(options, fault):
+    with pytest.raises(UsageError, match=fault):
+        nmfkit.fit(X, **{"rank": 4, **options})
 
 
 def test_an_unwritable_output(tmp_path):

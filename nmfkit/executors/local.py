@@ -184,9 +184,11 @@ class _Run:
         except NmfkitError:
             raise
         except FloatingPointError as error:
+            dtype = np.dtype(self.executor.source.dtype)
+            wider = ", or compute in dtype float64" if dtype == np.float32 else ""
             raise NmfkitError(
-                f"{error} in rows {lo}–{hi - 1} of {self.executor.source.uri}: numbers have left the range of "
-                f"{np.dtype(self.executor.source.dtype).name}; rescale the data, or compute in dtype float64"
+                f"{error} in rows {lo}–{hi - 1} of {self.executor.source.uri}: numbers have left the range of {dtype}; "
+                f"rescale the data{wider}"
             ) from error
         except Exception as error:
             error.add_note(f"in rows {lo}–{hi - 1} of {self.executor.source.uri}")

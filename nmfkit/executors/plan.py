@@ -24,17 +24,30 @@ BLOCK = 16 * MIB
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The layout of a fit.
+class Layout:
+    """What decides in which order numbers are added: two fits of one layout agree bit for bit.
 
-    `bounds` are the row ranges of the blocks, `shards` ranges of block indices that one thread runs in order,
-    `tile_rows` the most rows a step sees at once (None: whole blocks). Byte figures are estimates of peaks.
+    `target` is the size of a block asked for in bytes, `shards` their number, `tile_rows` the most rows a step sees
+    at once (None: whole blocks).
     """
 
+    target: int
+    shards: int
+    tile_rows: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layout of a fit on this machine.
+
+    `bounds` are the row ranges of the blocks, `shards` ranges of block indices that one thread runs in order. Byte
+    figures are estimates of peaks.
+    """
+
+    layout: Layout
     threads: int
     bounds: tuple[tuple[int, int], ...]
     shards: tuple[range, ...]
-    tile_rows: int | None
     memory: int
     block_bytes: int
     shared_bytes: int
@@ -43,6 +56,12 @@ class Plan:
     cache_bytes: int
     resident: bool
     source_bytes: int
+    given_memory: int | None = None
+
+    @property
+    def tile_rows(self) -> int | None:
+        """The most rows a step sees at once; None: whole blocks."""
+        return self.layout.tile_rows
 
     @property
     def bytes_per_sweep(self) -> int:
@@ -77,10 +96,12 @@ def make_plan(
     forms_product: bool,
     memory: int | None = None,
     threads: int | None = None,
+    layout: Layout | None = None,
 ) -> Plan:
     """Lay out a fit whose row factors have `width` columns in all, within `memory` bytes (None: half of what is free).
 
-    Raises `UsageError` when the shared factors and one block a thread do not fit.
+    With `layout`, that of an earlier plan is kept. Raises `UsageError` when the shared factors and one block a thread
+    do not fit.
     """
     m, n = source.shape
     itemsize = np.dtype(dtype).itemsize
@@ -92,9 +113,15 @@ def make_plan(
     size = source_bytes(source)
     resident = source.resident
     rows_bytes = 2 * m * width * itemsize
+    if memory is None and shared + statistics > 2 * budget:
+        raise UsageError(
+            f"{width} components of {n:,} features take {size_text(shared + statistics)} with their statistics, and "
+            f"{size_text(2 * budget)} of memory are free: choose a lower rank, or put the longer side on the rows "
+            "(nmfkit convert --transpose)"
+        )
     left = budget - shared - statistics
     workers = max(1, min(workers, left // max(1, 2 * statistics))) if memory is not None else workers
-    target = _block_target(size, resident, left, workers)
+    target = layout.target if layout else _block_target(size, resident, left, workers)
     bounds = tuple(source.bounds(target))
     largest = max(size * (hi - lo) // m for lo, hi in bounds)
     workers = min(workers, len(bounds))
@@ -111,11 +138,16 @@ def make_plan(
     rows_resident = rows_bytes <= max(0, left) * 0.6 or memory is None
     left -= rows_bytes if rows_resident else 0
     cache = 0 if resident else max(0, min(int(left * 0.8), size))
+    layout = layout or Layout(
+        target,
+        min(len(bounds), workers * (4 if statistics < 4 * MIB and workers > 1 else 1)),
+        _tile_rows(source, n, itemsize, elementwise, forms_product),
+    )
     return Plan(
+        layout=layout,
         threads=workers,
         bounds=bounds,
-        shards=_shards(bounds, source, workers, statistics),
-        tile_rows=_tile_rows(source, n, itemsize, elementwise, forms_product),
+        shards=_shards(len(bounds), layout.shards),
         memory=budget,
         block_bytes=largest,
         shared_bytes=shared + workers * statistics,
@@ -124,6 +156,7 @@ def make_plan(
         cache_bytes=cache,
         resident=resident,
         source_bytes=size,
+        given_memory=memory,
     )
 
 
@@ -151,11 +184,9 @@ def _tile_rows(source: Source, n: int, itemsize: int, elementwise: bool, forms_p
     return max(least, target // (n * itemsize))
 
 
-def _shards(bounds: tuple[tuple[int, int], ...], source: Source, workers: int, statistics: int) -> tuple[range, ...]:
-    """Contiguous runs of blocks of about equal rows; several a thread where their statistics are small."""
-    count = min(len(bounds), workers * (4 if statistics < 4 * MIB and workers > 1 else 1))
-    del source  # blocks of one source have about equal bytes
-    edges = [round(i * len(bounds) / count) for i in range(count + 1)]
+def _shards(blocks: int, count: int) -> tuple[range, ...]:
+    """Contiguous runs of blocks, of about equal length: blocks of one source have about equal bytes."""
+    edges = [round(i * blocks / count) for i in range(count + 1)]
     return tuple(range(a, b) for a, b in pairwise(edges) if b > a)
 
 
@@ -189,8 +220,10 @@ _UNITS = {"": 1, "b": 1} | {
 
 def parse_size(text: str | int) -> int:
     """Bytes of `2GiB`, `500MB`, `1048576`; raises `UsageError` on anything else."""
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
         return text
+    if not isinstance(text, str):
+        raise UsageError(f"{text!r} is not a size; write a number of bytes, or like 500MB or 2GiB")
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-zA-Z]*)\s*", text)
     if not match or match[2].lower() not in _UNITS:
         raise UsageError(f"{text!r} is not a size; write a number of bytes, or like 500MB or 2GiB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +13,7 @@ from uuid import uuid4
 import zarr
 
 from nmfkit.errors import StoreError, UsageError
+from nmfkit.sources.files import is_zarr
 
 
 @contextmanager
@@ -36,14 +37,21 @@ def staged(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def check_output(target: str | Path, *, overwrite: bool = False, source: str | None = None) -> None:
+def check_output(target: str | Path, *, overwrite: bool = False, keep: Iterable[str | None] = ()) -> None:
     """Raise `StoreError` if something stands at `target` that may not be replaced, or nothing can be written there.
 
-    With `overwrite`, only an output of nmfkit or an empty folder may be replaced, and never the `source` itself.
+    With `overwrite`, only an output of nmfkit or an empty folder may be replaced. The paths in `keep` (those of the
+    data, say) must lie neither inside `target` nor around it.
     """
     final = local_path(target)
-    if source is not None and "://" not in source and final in (place := Path(source).absolute(), *place.parents):
-        raise StoreError(f"{final} holds the source itself; choose another output")
+    for text in keep:
+        if text is None or "://" in text:
+            continue
+        kept = Path(text).resolve()
+        if final == kept or final in kept.parents:
+            raise StoreError(f"{final} holds {kept}, which is still needed; choose another output")
+    if store := next(filter(is_zarr, final.parents), None):
+        raise StoreError(f"{final} lies inside the zarr store {store}; choose an output beside it")
     if final.exists():
         if not overwrite:
             raise StoreError(f"{final} exists; choose another name or pass --overwrite")
@@ -83,7 +91,7 @@ def local_path(target: str | Path) -> Path:
         text = text[len("file://") :]
     if "://" in text:
         raise UsageError(f"{text}: stores are written to local directories; copy the result there afterwards")
-    return Path(text).expanduser().absolute()
+    return Path(text).expanduser().resolve()
 
 
 def _take_place(aside: Path, final: Path) -> None:

@@ -12,10 +12,6 @@ from nmfkit.gram import Gram
 from nmfkit.protocols import HasGram, HasQuadratic, Moment, Penalty, Term
 
 TILE = 2**20
-"""Bytes of F that stay in a core's cache through all steps of its sweeps."""
-
-
-TILE = 2**20
 """Bytes of F that stay in a core's cache through all steps of their sweeps."""
 
 
@@ -97,3 +93,6 @@ def _sweep(columns: Array, q: Array, targets: Array) -> None:
         if curvature > 0:
             step = (targets[k] - q[k] @ columns) / curvature
             columns[k] = np.maximum(columns[k] + step, 0)
+        else:
+            # The other factor's column is zero, so only a linear penalty is left, which zero minimises.
+            columns[k] = np.where(targets[k] < 0, 0, columns[k])

@@ -14,6 +14,9 @@ from nmfkit.lowrank import LowRank
 from nmfkit.probe import Probe
 from nmfkit.protocols import Ingredients, Initializer, Moment, Penalty, Rows, RowStore, Shared, Stats, Sweep, Term
 
+CANCELS = 3000
+"""A loss below so many roundings of its constant part is summed up from residuals, not as a difference."""
+
 FLOOR = 1e-16
 """Entries that a rule cannot let reach zero are kept at this fraction of the factors' scale."""
 
@@ -54,7 +57,8 @@ class NMF:
         floor = max(FLOOR * math.sqrt(probe.mean / rank), float(np.finfo(dtype).tiny))
         rows, h = initializer.start(sweep, probe, rank, seed, dtype)
         rows, stats = sweep(self.admit, rows, {"floor": floor}, data=False)
-        shared = {"h": self._lift(h.astype(dtype), floor), "floor": floor, "sweep": 0, "constant": None}
+        shared = {"h": self._lift(h.astype(dtype), floor), "floor": floor, "sweep": 0}
+        shared |= {"constant": None, "from_residuals": False}
         return rows, self._with_prepared(shared, stats["w.stats"])
 
     def admit(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
@@ -72,8 +76,12 @@ class NMF:
         penalty = Penalty(self.parts.reg_w, shared["w.stats"])
         w = rule.update(w, loss, prepared, gathered, penalty, self._moment(shared)).astype(w.dtype, copy=False)
         y = LowRank(w, h)
+        if shared["from_residuals"]:
+            value = loss.value(x, y)
+        else:
+            value = rule.value(Term(loss, x, y, h.T), w, prepared, gathered)
         stats = {
-            "value": rule.value(Term(loss, x, y, h.T), w, prepared, gathered),
+            "value": value,
             "w.stats": tuple(part.stat(w) for part in self.parts.reg_w),
             "h.prepared": rule.prepare(loss, w),
             "h.gathered": rule.gather(Term(loss, x, y, w, turned=True)),
@@ -88,7 +96,10 @@ class NMF:
         penalty = Penalty(self.parts.reg_h, tuple(part.stat(f) for part in self.parts.reg_h))
         f = rule.update(f, self.parts.loss, stats["h.prepared"], stats["h.gathered"], penalty, self._moment(shared))
         h = np.ascontiguousarray(f.T.astype(shared["h"].dtype, copy=False), like=f)
-        following = {**shared, "h": h, "sweep": shared["sweep"] + 1, "constant": self._constant(shared, stats)}
+        constant, loss = self._constant(shared, stats), self._loss(shared, stats)
+        cancels = loss < CANCELS * float(np.finfo(h.dtype).eps) * constant
+        following = {**shared, "h": h, "sweep": shared["sweep"] + 1, "constant": constant}
+        following["from_residuals"] = shared["from_residuals"] or cancels
         return self._with_prepared(following, stats["w.stats"])
 
     def objective(self, shared: Shared, stats: Stats) -> float:
@@ -96,7 +107,7 @@ class NMF:
         ht = shared["h"].T
         w_penalty = sum(p.value(s) for p, s in zip(self.parts.reg_w, stats["w.stats"], strict=True))
         h_penalty = sum(p.value(p.stat(ht)) for p in self.parts.reg_h)
-        return float(stats["value"] + self._constant(shared, stats) + w_penalty + h_penalty)
+        return self._loss(shared, stats) + float(w_penalty + h_penalty)
 
     def encode(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         """Rows of W for new data on the fixed H: the W half of a sweep, repeated while the block is at hand."""
@@ -105,13 +116,16 @@ class NMF:
         moment, prepared = self._moment(shared), shared["w.prepared"]
         w = self._flat_start(x, h)
         penalty = Penalty(self.parts.reg_w, shared["w.stats"])
-        gathered = None
+        gathered, moving = None, w[:, :1] >= 0
         for _ in range(shared["encode.sweeps"]):
             if gathered is None or not rule.gathers_once:
                 gathered = rule.gather(Term(loss, x, LowRank(w, h), h.T))
-            before = w
-            w = rule.update(w, loss, prepared, gathered, penalty, moment).astype(w.dtype, copy=False)
-            if float(np.max(np.abs(w - before))) <= shared["encode.tol"] * float(np.max(w)):
+            new = rule.update(w, loss, prepared, gathered, penalty, moment).astype(w.dtype, copy=False)
+            # A row that has settled stays as it is, whatever its neighbours in the block still do.
+            new = np.where(moving, new, w)
+            change = np.max(np.abs(new - w), axis=1, keepdims=True)
+            w, moving = new, moving & (change > shared["encode.tol"] * np.max(new, axis=1, keepdims=True))
+            if not bool(np.any(moving)):
                 break
         return {"w": w}, {"value": float(loss.value(x, LowRank(w, h)))}
 
@@ -129,6 +143,10 @@ class NMF:
     def _lift(self, f: Array, floor: float) -> Array:
         lifted: Array = np.maximum(f, floor if self.parts.rule.traps_zeros else 0)
         return lifted
+
+    def _loss(self, shared: Shared, stats: Stats) -> float:
+        constant = 0.0 if shared["from_residuals"] else self._constant(shared, stats)
+        return float(stats["value"]) + constant
 
     def _moment(self, shared: Shared) -> Moment:
         return Moment(shared["floor"], shared["sweep"])
