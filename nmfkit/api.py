@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nmfkit.check import Resolved, cautions, check_data, resolve
+from nmfkit.check import Resolved, cautions, check_data, check_source, resolve
 from nmfkit.errors import Caution, StoreError, UsageError
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import Layout, Plan, make_plan, parse_size
@@ -130,6 +130,7 @@ def fit_problem(
     source = open_source(x, key=key, dtype=problem.dtype)
     if out is not None:
         check_output(str(out), overwrite=overwrite, keep=[source.uri])
+    check_source(resolved, source)
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with _running(source, plan, out, watcher) as executor:
         probe = _probe(executor, resolved, watcher)
@@ -262,6 +263,7 @@ def explain(
     problem = problem or make_problem(**fields)
     resolved = resolve(problem)
     source = open_source(x, key=key, dtype=problem.dtype)
+    check_source(resolved, source)
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     notes = cautions(resolved, source.shape)
     return Explanation(resolved, describe_source(source), plan, tuple(notes))

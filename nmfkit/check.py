@@ -20,6 +20,7 @@ from nmfkit.protocols import (
     Loss,
     Model,
     Regularizer,
+    Source,
     UpdateRule,
 )
 from nmfkit.registry import Registered, registry
@@ -84,6 +85,13 @@ def resolve(problem: Problem) -> Resolved:
     return Resolved(problem, model, initializer, ingredients, builder.origins)
 
 
+def check_source(resolved: Resolved, source: Source) -> None:
+    """Refuse a source for what is known without reading it; raises `DataError`."""
+    loss, (m, n) = resolved.ingredients.loss, source.shape
+    if loss is not None and loss.needs_positive and source.nnz is not None and source.nnz < m * n:
+        raise DataError(_zeros(resolved, m * n - source.nnz, m * n, "where it stores no entry"))
+
+
 def check_data(resolved: Resolved, probe: Probe, dtype: Any = "float64") -> None:
     """Refuse data that the loss is not defined for, or of a scale beyond `dtype`; raises `DataError`."""
     mean = probe.total / probe.nonzero
@@ -97,12 +105,16 @@ def check_data(resolved: Resolved, probe: Probe, dtype: Any = "float64") -> None
     loss = resolved.ingredients.loss
     cells = probe.shape[0] * probe.shape[1]
     if loss is not None and loss.needs_positive and probe.first_zero is not None:
-        raise DataError(
-            f"loss {part_text(resolved.problem.loss)!r} is infinite where the matrix is zero, and "
-            f"{cells - probe.nonzero:,} of its {cells:,} entries are (the first at row {probe.first_zero[0]}, "
-            f"column {probe.first_zero[1]}); add a small constant to the data, or use a β-divergence with β > 0, "
-            "such as beta:0.5 or kl"
-        )
+        where = f"the first at row {probe.first_zero[0]}, column {probe.first_zero[1]}"
+        raise DataError(_zeros(resolved, cells - probe.nonzero, cells, where))
+
+
+def _zeros(resolved: Resolved, zeros: int, cells: int, where: str) -> str:
+    return (
+        f"loss {part_text(resolved.problem.loss)!r} is infinite where the matrix is zero, and {zeros:,} of its "
+        f"{cells:,} entries are ({where}); add a small constant to the data, or use a β-divergence with β > 0, such as "
+        "beta:0.5 or kl"
+    )
 
 
 def cautions(resolved: Resolved, shape: tuple[int, int], probe: Probe | None = None) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nmfkit_plugins.beta.multiplicative import Multiplicative
 from nmfkit_plugins.beta.norms import L1
+from scipy.sparse import csr_array
 
 import nmfkit
 from nmfkit.check import cautions, resolve
@@ -134,6 +135,9 @@ def test_losses_that_need_positive_data_say_where_the_first_zero_is():
         nmfkit.fit(x, loss="is", rank=2)
     with pytest.raises(DataError, match="infinite where the matrix is zero"):
         nmfkit.fit(x, loss="beta:-1", rank=2)
+    for door in (nmfkit.fit, nmfkit.explain):
+        with pytest.raises(DataError, match=r"1 of its 63 entries are .where it stores no entry"):
+            door(csr_array(x), loss="is", rank=2)
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,10 @@ def wrap(x: Any, *, uri: str, dtype: Any = None) -> Source:
         return ArraySource(x, uri=uri, dtype=dtype)
     if hasattr(x, "tocsr") and hasattr(x, "nnz"):
         return SparseSource(x, uri=uri, dtype=dtype)
+    way_out = "its .to_numpy()" if hasattr(x, "to_numpy") else "np.asarray(x, dtype=float)"
     raise DataError(
-        f"{uri}: a {type(x).__name__} is no matrix that can be read; pass a 2-D NumPy array, a SciPy sparse "
-        "matrix, a zarr array or group, a path or a URI"
+        f"{uri}: a {type(x).__name__} is no matrix that can be read; pass {way_out}, or a 2-D NumPy array, a SciPy "
+        "sparse matrix, a zarr array or group, a path or a URI"
     )
 
 

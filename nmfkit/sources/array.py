@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nmfkit.blocks import CSR, Dense
 from nmfkit.errors import DataError
 from nmfkit.sources import mapped, tiles
-from nmfkit.sources.checks import block_dtype, matrix_shape
+from nmfkit.sources.checks import block_dtype, in_range, matrix_shape, unmasked
 from nmfkit.sources.csr_parts import canonical, check_indices, check_indptr, index_dtype
 
 Array = npt.NDArray[Any]
@@ -41,7 +41,7 @@ class ArraySource:
         self.shape = matrix_shape(array.shape, uri)
         self.dtype = block_dtype(array.dtype, dtype, uri)
         self.uri, self.row_names, self.feature_names = uri, row_names, feature_names
-        self._array = array
+        self._array = unmasked(array, uri)
 
     @property
     def resident(self) -> bool:
@@ -55,9 +55,10 @@ class ArraySource:
     def read(self, lo: int, hi: int) -> Dense:
         """Rows `lo` … `hi`, C-contiguous."""
         rows = self._array[lo:hi]
-        if self._mapping is None:
-            return Dense(np.asarray(rows, dtype=self.dtype, order="C", copy=None).view(np.ndarray), lo)
-        values = np.array(rows, dtype=self.dtype, order="C", subok=False)
+        with in_range(rows, self.dtype, self.uri):
+            if self._mapping is None:
+                return Dense(np.asarray(rows, dtype=self.dtype, order="C", copy=None).view(np.ndarray), lo)
+            values = np.array(rows, dtype=self.dtype, order="C", subok=False)
         mapped.release(self._mapping)
         return Dense(values, lo)
 
@@ -92,7 +93,7 @@ class SparseSource:
         self.shape = m, n = matrix_shape(matrix.shape, uri)
         self.dtype = block_dtype(matrix.dtype, dtype, uri)
         self.uri, self.row_names, self.feature_names = uri, row_names, feature_names
-        csr = _as_csr(matrix, self.dtype)
+        csr = _as_csr(matrix, self.dtype, uri)
         try:
             indptr = check_indptr(np.asarray(csr.indptr), m, min(len(csr.data), len(csr.indices)))
             used = int(indptr[-1])
@@ -100,7 +101,8 @@ class SparseSource:
         except ValueError as error:
             raise DataError(f"{uri}: not a valid sparse matrix: {error}") from None
         # Cast before duplicates are summed: small integers would overflow.
-        data = csr.data[:used].astype(self.dtype, copy=False)
+        with in_range(csr.data[:used], self.dtype, uri):
+            data = csr.data[:used].astype(self.dtype, copy=False)
         data, indices, indptr = canonical(data, csr.indices[:used], indptr, n)
         self._data, self._indptr = data, indptr.astype(np.int64, copy=False)
         self._indices = indices.astype(index_dtype(n), copy=False)
@@ -123,8 +125,10 @@ class SparseSource:
         return CSR(self._data[a:b], indices, indptr, self.shape[1], lo)
 
 
-def _as_csr(matrix: Any, dtype: Any) -> Any:
+def _as_csr(matrix: Any, dtype: Any, uri: str) -> Any:
     """`matrix` in compressed rows, without summing in a narrow integer type on the way."""
     if matrix.format == "csr":
         return matrix
-    return matrix.astype(dtype).tocsr()
+    stored = matrix.data if matrix.format in ("csc", "bsr", "coo", "dia") else matrix.tocoo().data
+    with in_range(stored, dtype, uri):
+        return matrix.astype(dtype).tocsr()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nmfkit.sources.checks import in_range
+
 if TYPE_CHECKING:
     from nmfkit.blocks import Block
     from nmfkit.protocols import Source
@@ -60,4 +62,5 @@ class Cast:
     def read(self, lo: int, hi: int) -> Block:
         """Rows `lo` … `hi` in the other dtype."""
         block = self.of.read(lo, hi)
-        return block.like(block.values.astype(self.dtype, copy=False))
+        with in_range(block.values, self.dtype, self.uri):
+            return block.like(block.values.astype(self.dtype, copy=False))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,30 @@ def block_dtype(stored: Any, forced: Any, uri: str) -> np.dtype[Any]:
     return FLOATS[0] if held.itemsize <= 2 else FLOATS[1]
 
 
+@contextmanager
+def in_range(values: Any, dtype: Any, where: str) -> Iterator[None]:
+    """Refuse finite `values` that the block casts to infinity in `dtype`; what is too small becomes zero."""
+    try:
+        with np.errstate(over="raise", under="ignore", invalid="ignore"):
+            yield
+    except FloatingPointError:
+        raise DataError(_beyond(np.asarray(values), np.dtype(dtype), where)) from None
+
+
+def unmasked(array: Any, uri: str) -> Any:
+    """The data of a masked array whose mask is empty; raises `DataError` where an entry is masked."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    mask = np.ma.getmaskarray(array)
+    if not mask.any():
+        return array.data
+    place = ", ".join(str(int(i)) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
+    raise DataError(
+        f"{uri}: {int(np.count_nonzero(mask))} entries are masked (the first at {place}), which are missing values: "
+        "fill or drop them first; nmfkit needs every entry known"
+    )
+
+
 def matrix_shape(shape: Sequence[int], uri: str) -> tuple[int, int]:
     """`shape` as (m, n); raises `DataError` where it is no matrix or has no entries."""
     if len(shape) != 2:
@@ -49,6 +74,13 @@ def matrix_shape(shape: Sequence[int], uri: str) -> tuple[int, int]:
     if m == 0 or n == 0:
         raise DataError(f"{uri}: the matrix is empty, {m} rows × {n} columns")
     return (m, n)
+
+
+def _beyond(values: Any, dtype: np.dtype[Any], where: str) -> str:
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        lost = np.isfinite(values) & ~np.isfinite(values.astype(dtype))
+    way_out = "use dtype float64" if dtype == FLOATS[0] else "scale the data down"
+    return f"{where}: {values[lost][0]!s} is outside the range of {dtype.name}; {way_out}"
 
 
 def _kind(dtype: np.dtype[Any]) -> str:

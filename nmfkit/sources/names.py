@@ -7,6 +7,7 @@ from typing import Any
 import zarr
 
 from nmfkit.errors import SourceError
+from nmfkit.sources.zarr_store import Place
 
 Names = tuple[str, ...] | None
 
@@ -28,7 +29,7 @@ def _names(group: Any, own: str, frame: str, length: int) -> Names:
             return None
         return tuple(_text(v) for v in node[:])
     except Exception as error:
-        raise SourceError(f"{group.store_path}: the names in {own!r} or {frame!r} cannot be read: {error}") from error
+        raise SourceError(f"{Place.of(group)}: the names in {own!r} or {frame!r} cannot be read: {error}") from error
 
 
 def _find(group: Any, own: str, frame: str) -> Any:

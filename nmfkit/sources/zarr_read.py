@@ -10,7 +10,8 @@ import numpy.typing as npt
 import zarr
 from zarr.core.buffer import default_buffer_prototype
 
-from nmfkit.errors import SourceError
+from nmfkit.errors import NmfkitError, SourceError
+from nmfkit.sources.checks import in_range
 
 GROUP_BYTES = 2**24
 """Chunks decoded at once (one at least): zarr holds them beside the result, so this bounds the memory."""
@@ -27,17 +28,19 @@ def read_rows(array: zarr.Array[Any], lo: int, hi: int, out: npt.NDArray[Any], u
             selection = (slice(a, b), slice(c, d)) if out.ndim == 2 else (slice(a, b),)
             target = out[(slice(a - lo, b - lo), *selection[1:])]
             try:
-                _read_part(array, selection, target)
-            except (MemoryError, SourceError):
+                _read_part(array, selection, target, uri)
+            except (MemoryError, NmfkitError):
                 raise
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise SourceError(f"{uri}: {what} {a} … {b - 1} cannot be read: {reason}") from error
 
 
-def _read_part(array: zarr.Array[Any], selection: tuple[slice, ...], target: npt.NDArray[Any]) -> None:
+def _read_part(array: zarr.Array[Any], selection: tuple[slice, ...], target: npt.NDArray[Any], uri: str) -> None:
     if array.dtype != target.dtype:
-        target[...] = array[selection]
+        values = array[selection]
+        with in_range(values, target.dtype, uri):
+            target[...] = values
         return
     buffer = default_buffer_prototype().nd_buffer.from_numpy_array(target)
     array.get_basic_selection(selection, out=buffer)

@@ -83,6 +83,10 @@ class CheckedStore(WrapperStore[Store]):
         super().__init__(store)
         self._complete, self._blosc = complete, blosc
 
+    def __str__(self) -> str:
+        # What zarr itself would show, wrapping-file://…, is nothing that a user could open.
+        return str(self._store.root) if isinstance(self._store, LocalStore) else str(self._store)
+
     def _with_store(self, store: Store) -> CheckedStore:
         return CheckedStore(store, complete=self._complete, blosc=self._blosc)
 
