@@ -15,6 +15,7 @@ PROBLEM = ("model", "loss", "rule", "reg_w", "reg_h", "init", "seed", "max_sweep
 """Options that are fields of a `Problem` under the same name."""
 NUMBERS = ("rank", "seed", "max_sweeps", "tol", "time_limit", "threads", "checkpoint_every")
 TEXTS = ("source", "out", "model", "loss", "rule", "init", "dtype", "key", "start_w", "start_h")
+BOOLEANS = ("overwrite",)
 ELSEWHERE = ("workers", "scheduler", "scheduler_file")
 
 
@@ -83,10 +84,26 @@ def _file(path: str, faults: list[str]) -> dict[str, Any]:
         hint = suggestion(name, known).replace("_", "-")
         faults.append(f"{path}: unknown field {name.replace('_', '-')!r}{hint}")
         del values[name]
-    for name in [n for n in TEXTS if n in values and not isinstance(values[n], str)]:
-        faults.append(f"{path}: {name.replace('_', '-')} is {values[name]!r}, and a text in quotes is needed")
-        del values[name]
+    _refuse_types(values, path, faults)
     return _canonical(values, f"{path}:", faults)
+
+
+def _refuse_types(values: dict[str, Any], path: str, faults: list[str]) -> None:
+    """Take out of `values` what is of the wrong type; numbers are judged later, by name, as those of options are."""
+    wanted: dict[str, tuple[type, str]] = {name: (str, "a text in quotes") for name in TEXTS}
+    wanted |= {name: (bool, "true or false without quotes") for name in BOOLEANS}
+    for name, (kind, needed) in wanted.items():
+        if name in values and not isinstance(values[name], kind):
+            faults.append(f"{path}: {name.replace('_', '-')} is {values.pop(name)!r}, and {needed} is needed")
+    if "model_option" in values and not _is_model_option(values["model_option"]):
+        option = values.pop("model_option")
+        faults.append(f'{path}: model-option is {option!r}, and texts such as "key=value" or a table are needed')
+
+
+def _is_model_option(given: Any) -> bool:
+    if isinstance(given, Mapping):
+        return all(isinstance(value, str | bool | int | float) for value in given.values())
+    return isinstance(given, str) or (isinstance(given, list) and all(isinstance(o, str) for o in given))
 
 
 def _canonical(values: dict[str, Any], where: str, faults: list[str]) -> dict[str, Any]:
@@ -97,7 +114,7 @@ def _canonical(values: dict[str, Any], where: str, faults: list[str]) -> dict[st
         values["ranks"] = values.pop("rank")
     options = values.pop("model_option", {})
     if not isinstance(options, Mapping):
-        pairs = [str(o).partition("=") for o in ([options] if isinstance(options, str) else options)]
+        pairs = [o.partition("=") for o in ([options] if isinstance(options, str) else options)]
         faults += [f"{where} model-option {k!r} is not KEY=VALUE" for k, equals, v in pairs if not (equals and k and v)]
         options = {k.strip(): v.strip() for k, equals, v in pairs if equals}
     return {**values, "model_options": dict(options)}
@@ -132,7 +149,7 @@ def _faults(given: Mapping[str, Any], needs_out: bool) -> list[str]:
             wrong.append(f"{name.replace('_', '-')} {value!r} is not a whole number ≥ 1")
     if (memory := given.get("memory")) is not None:
         try:
-            parse_size(memory if isinstance(memory, int) else str(memory))
+            parse_size(memory)
         except UsageError as error:
             wrong.append(f"memory {error}")
     named = [f"--{name.replace('_', '-')}" for name in ELSEWHERE if given.get(name) is not None]

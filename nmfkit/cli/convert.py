@@ -22,7 +22,7 @@ def convert(
 ) -> None:
     """Write a matrix as zarr that streams well by blocks of rows, in bounded memory."""
     from nmfkit.cli.faults import stopped_saying
-    from nmfkit.cli.text import emit, facts, shape_text
+    from nmfkit.cli.text import emit, facts, shape_text, shell
     from nmfkit.executors.plan import size_text
     from nmfkit.sources.convert import convert as write
 
@@ -34,4 +34,4 @@ def convert(
         kind = f"sparse, {made['nnz']:,} stored entries" if made["kind"] == "csr" else "dense"
         matrix = f"{shape_text(made['shape'])} {made['dtype']}, {kind}"
         print(facts([("written", dst), ("matrix", matrix), ("on disk", size_text(made["bytes"]))]))
-        print(f"\n  next  nmfkit fit {dst} --rank N -o RUN.zarr")
+        print(f"\n  next  {shell('nmfkit', 'fit', dst)} --rank N -o RUN.zarr")

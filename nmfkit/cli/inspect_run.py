@@ -10,7 +10,7 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.cli.options import Output
 from nmfkit.cli.summary import parts, why
-from nmfkit.cli.text import duration, emit, facts, number, shape_text, table
+from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell, table
 from nmfkit.result import Result, load
 
 
@@ -58,7 +58,7 @@ def _as_json(path: str, result: Result, features: dict[str, Any]) -> dict[str, A
 def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
     attributes, last = result.attributes, result.state.history[-1]
     versions = attributes["versions"]
-    status = why(result) if result.stopped_by else f"interrupted; continue with: nmfkit resume {path}"
+    status = why(result) if result.stopped_by else f"interrupted; continue with: {shell('nmfkit', 'resume', path)}"
     lines = [
         ("source", f"{attributes['source']['uri']}, {shape_text(result.shape)} {attributes['source']['dtype']}"),
         ("problem", parts(result)),

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nmfkit.errors import UsageError
+
 
 def _option(*names: str, metavar: str | None = None, help: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(*names, metavar=metavar, help=help, show_default=False)
@@ -37,10 +39,18 @@ class Output:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a command may use of the machine."""
+    """What a command may use of the machine; raises `UsageError` even where the command turns out to need none of it."""
 
     memory: Annotated[str | None, MEMORY] = None
     threads: Annotated[int | None, THREADS] = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads {self.threads} is not a whole number ≥ 1")
+        if self.memory is not None:
+            from nmfkit.executors.plan import parse_size
+
+            parse_size(self.memory)
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,14 @@ def resume(
     from nmfkit.cli.faults import stopped_saying
     from nmfkit.cli.progress import watching
     from nmfkit.cli.summary import tell_fit, what_is_left
+    from nmfkit.errors import UsageError
 
     before = api.load(run)
-    most = max_sweeps if max_sweeps is not None else before.problem.max_sweeps
-    with watching(quiet=output.quiet, most=most) as meter:  # noqa: SIM117
+    changes = {"max_sweeps": max_sweeps, "tol": tol, "time_limit": time_limit}
+    problem = before.problem.replace(**{name: value for name, value in changes.items() if value is not None})
+    if faults := problem.faults():
+        raise UsageError("\n".join(faults))
+    with watching(quiet=output.quiet, most=problem.max_sweeps) as meter:  # noqa: SIM117
         with stopped_saying(lambda: what_is_left(run, meter)):
             result = api.resume(
                 run,

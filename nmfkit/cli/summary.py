@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nmfkit.cli.options import Output
 from nmfkit.cli.progress import Meter
-from nmfkit.cli.text import duration, emit, facts, number, shape_text
+from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import part_text
 from nmfkit.result import Result
@@ -50,12 +50,13 @@ def in_words(result: Result) -> str:
         ],
         "  ",
     )
-    steps = [("look at it", f"nmfkit inspect {path}"), ("judge it", f"nmfkit score {path}")]
+    steps = [("look at it", shell("nmfkit", "inspect", path)), ("judge it", shell("nmfkit", "score", path))]
+    again = shell("nmfkit", "resume", path)
     if result.stopped_by == "max-sweeps":
         more = max(1, 2 * problem.max_sweeps)
-        steps.append(("go on", f"nmfkit resume {path} --max-sweeps {more}"))
+        steps.append(("go on", f"{again} --max-sweeps {more}"))
     elif result.stopped_by == "time-limit":
-        steps.append(("go on", f"nmfkit resume {path} --time-limit {problem.time_limit:g}"))
+        steps.append(("go on", f"{again} --time-limit {problem.time_limit:g}"))
     return f"{title}\n\n{done}\n\n{facts(steps, '  ')}"
 
 
@@ -90,4 +91,4 @@ def what_is_left(path: str | None, meter: Meter) -> str:
         state = RunStore.open(str(path)).restore()
     except NmfkitError:
         return f"interrupted in the first sweep; {path} holds no result yet"
-    return f"interrupted; {path} holds sweep {state.sweep}; continue with: nmfkit resume {path}"
+    return f"interrupted; {path} holds sweep {state.sweep}; continue with: {shell('nmfkit', 'resume', path)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [plain(v) for v in value]
     return str(value)
+
+
+def shell(*words: object) -> str:
+    """A command line to copy: words are quoted where a shell would split or expand them."""
+    return shlex.join(str(word) for word in words)
 
 
 def facts(pairs: Iterable[tuple[str, str]], indent: str = "") -> str:

@@ -129,6 +129,7 @@ def _as_csr(matrix: Any, dtype: Any, uri: str) -> Any:
     """`matrix` in compressed rows, without summing in a narrow integer type on the way."""
     if matrix.format == "csr":
         return matrix
-    stored = matrix.data if matrix.format in ("csc", "bsr", "coo", "dia") else matrix.tocoo().data
-    with in_range(stored, dtype, uri):
+    if matrix.format in ("lil", "dok"):
+        matrix = matrix.tocoo()
+    with in_range(matrix.data, dtype, uri):
         return matrix.astype(dtype).tocsr()

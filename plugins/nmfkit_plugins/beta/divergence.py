@@ -82,21 +82,24 @@ class KullbackLeibler:
         return True
 
     def value(self, x: Block, y: LowRank) -> float:
-        """Σ x ln(x/ŷ) − x + ŷ over stored entries, plus ŷ over the rest."""
+        """Σ x ln(x/ŷ) − x over stored entries, plus the sum of all ŷ, which the factors' sums give."""
         v, at = x.values, y.at(x)
-        if not at.size:
-            return y.sum_outside(x)
-        if float(np.min(at)) > 0:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = v / at
             # x = 0 meets ln of the smallest number instead of ln 0: the product is 0 all the same.
-            terms = v * np.log(np.maximum(v / at, np.finfo(v.dtype).tiny)) - v + at
-        else:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                terms = np.where(v > 0, v * np.log(v / at), np.zeros_like(v)) - v + at
-        return float(np.sum(terms, dtype=np.float64)) + y.sum_outside(x)
+            np.maximum(terms, np.finfo(v.dtype).tiny, out=terms)
+            np.log(terms, out=terms)
+            terms *= v
+            terms -= v
+        total = float(np.sum(terms, dtype=np.float64))
+        if math.isnan(total):  # 0 / 0 somewhere: those terms are 0
+            total = float(np.sum(np.where(v > 0, terms, 0), dtype=np.float64))
+        return total + y.sum()
 
     def split(self, x: Block, y: LowRank) -> Split:
         """pos = 1 (never formed), neg = x / ŷ on x's pattern."""
-        return Split(y.ones(), x.like(x.values / _above_zero(y.at(x), 1.0)))
+        ratio = _above_zero(y.at(x), 1.0)
+        return Split(y.ones(), x.like(np.divide(x.values, ratio, out=ratio)))
 
     def surrogate(self, halves: Halves) -> Surrogate:
         """{1: pos, 0: −neg}."""

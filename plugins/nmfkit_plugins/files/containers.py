@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from zipfile import BadZipFile
 
 from nmfkit.errors import SourceError, UsageError
 
@@ -11,6 +14,17 @@ def no_key(path: str, key: str | None) -> None:
     """Refuse a key for a format that holds one matrix."""
     if key is not None:
         raise UsageError(f"{path} holds a single matrix, so --key {key!r} has nothing to choose")
+
+
+@contextmanager
+def numpy_file(path: str) -> Iterator[None]:
+    """Turn what NumPy stumbles over in a damaged file into a `SourceError`."""
+    try:
+        yield
+    except (ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+        # NumPy advises to unpickle, which runs whatever code the file holds.
+        reason = "it holds Python objects" if "pickle" in str(error) else str(error) or type(error).__name__
+        raise SourceError(f"{path} is no readable NumPy file: {reason}") from error
 
 
 def choose(path: str, key: str | None, shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]) -> str:

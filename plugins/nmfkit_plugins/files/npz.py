@@ -11,7 +11,7 @@ import numpy as np
 from nmfkit.errors import SourceError
 from nmfkit.protocols import Source
 from nmfkit.sources import ArraySource, SparseSource
-from nmfkit_plugins.files.containers import choose
+from nmfkit_plugins.files.containers import choose, numpy_file
 
 PARTS = ("data", "indices", "indptr", "shape")
 SPARSE = "sparse"
@@ -23,8 +23,8 @@ def read(path: str, *, key: str | None = None) -> Source:
 
     Text members `rows` and `features` of fitting length become names.
     """
-    # Opened here: np.load leaves a damaged archive open.
-    with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+    # Opened here: NumPy leaves a damaged archive open. Not by np.load, which takes garbage for a pickle.
+    with numpy_file(path), Path(path).open("rb") as raw, np.lib.npyio.NpzFile(raw) as file:
         if {"format", "shape", "data"} <= set(file.files) and key is None:
             from scipy.sparse import load_npz
 
@@ -51,6 +51,9 @@ def _arrays(file: Any, prefixes: dict[str, str]) -> tuple[dict[str, tuple[int, .
     others: dict[str, str] = {}
     for name in file.files:
         if name in parts:
+            continue
+        if f"{name}.npy" not in file.zip.namelist():
+            others[name] = "no array"
             continue
         shape, dtype = _header(file, name)
         if len(shape) == 2 and dtype.kind in "biufc":
@@ -93,6 +96,5 @@ def _source(matrix: Any, path: str, file: Any) -> Source:
 def _text(file: Any, name: str, length: int) -> tuple[str, ...] | None:
     if name not in file.files:
         return None
-    member = file[name]
-    fits = member.shape == (length,) and member.dtype.kind in "US"
-    return tuple(member.astype(str).tolist()) if fits else None
+    shape, dtype = _header(file, name)
+    return tuple(file[name].astype(str).tolist()) if shape == (length,) and dtype.kind in "US" else None

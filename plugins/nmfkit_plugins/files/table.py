@@ -16,15 +16,22 @@ from nmfkit.errors import SourceError
 from nmfkit.sources import ArraySource
 from nmfkit_plugins.files.containers import no_key
 
+MISSING = frozenset(("", "NA", "N/A", "#N/A", "NULL", "null", "None", "none", "-", "?", "."))
+"""Cells that stand for a number nobody knows."""
+
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the first lines tell: the features' names, if any, and whether the first column names the rows."""
+    """What the first lines tell: the features' names, if any, and whether the first column names the rows.
+
+    `numbered`: the names are 0, 1, 2, …, so that those of the rows must be, too.
+    """
 
     delimiter: str
     features: tuple[str, ...] | None
     named_rows: bool
     width: int
+    numbered: bool
 
 
 def read(path: str, *, key: str | None = None, delimiter: str = ",") -> ArraySource:
@@ -49,25 +56,39 @@ def _open(path: str) -> TextIO:
 
 
 def _layout(path: str, file: TextIO, delimiter: str) -> _Layout:
-    """Names are what is no number in the first line and the first column; a blank corner is a name too."""
-    lines = list(islice(_lines(file, delimiter), 2))
+    """What the first two lines tell: a first line of names, and a first column of them."""
+    lines = [cells for _, cells in islice(_lines(file, delimiter), 2)]
     if not lines:
         raise SourceError(f"{path} is empty")
-    first, second = lines[0][1], lines[-1][1]
+    first, second = lines[0], lines[-1]
     header = len(lines) > 1 and _is_header(first, second)
     cells = second if header else first
     short = header and len(first) == len(cells) - 1  # R writes no name above the row names
-    named = len(cells) > 1 and (not _is_number(cells[0]) or short or (header and not first[0].strip()))
+    named = len(cells) > 1 and (
+        all(_is_name(line[0]) for line in lines[header:]) or short or (header and not first[0].strip())
+    )
     features = tuple(c.strip() for c in first[int(named and not short) :]) if header else None
-    return _Layout(delimiter, features, named, len(cells))
+    numbered = header and _is_numbering(first) and not _is_name(second[0])
+    return _Layout(delimiter, features, named, len(cells), numbered)
 
 
 def _is_header(first: list[str], second: list[str]) -> bool:
-    if len(first) == 1:
-        return not _is_number(first[0])
-    if any(c.strip() and not _is_number(c) for c in first[1:]) or not first[0].strip():
-        return True
-    return not _is_number(first[0]) and _is_number(second[0])
+    """Whether the first line names the columns: never by a cell that might as well be a bad number.
+
+    All its cells are names, beside a corner that may be blank; or some are numbers, such as years, but the corner is
+    no number and stands over names of rows.
+    """
+    corner, rest = first[0], first[1:] or first
+    if _is_number(corner):
+        return False
+    if not any(map(_is_number, rest)):
+        return any(map(_is_name, rest))
+    return _is_name(second[0]) or _is_numbering(first)
+
+
+def _is_numbering(first: list[str]) -> bool:
+    """Whether the line is what pandas writes above columns without names: a blank corner, then 0, 1, 2, …."""
+    return not first[0].strip() and first[1:] == [str(j) for j in range(len(first) - 1)]
 
 
 def _parse(
@@ -93,6 +114,8 @@ def _parse(
     )
     if table.shape[1] != layout.width or _named_width(layout) != layout.width:
         raise ValueError(f"lines have {layout.width} cells, the first has {_named_width(layout)}")
+    if layout.numbered and names != [str(i) for i in range(len(names))]:
+        raise ValueError("a blank cell stands before a line of numbers")
     if layout.named_rows:
         return np.ascontiguousarray(table[:, 1:]), tuple(names)
     return table, None
@@ -108,15 +131,20 @@ def _fault(path: str, layout: _Layout) -> str | None:
         lines = _lines(file, layout.delimiter)
         if layout.features is not None:
             number, cells = next(lines)
+            if layout.numbered:
+                return f"{path}, line {number}, column 1: a blank cell is not a number"
             if _named_width(layout) != layout.width:
                 return f"{path}, line {number}: {len(cells)} names stand above {layout.width} cells"
-        for number, cells in lines:
+        for i, (number, cells) in enumerate(lines):
             if len(cells) != layout.width:
                 return f"{path}, line {number}: {len(cells)} cells where lines above have {layout.width}"
             for j in range(int(layout.named_rows), len(cells)):
                 if not _is_number(cells[j]):
                     what = repr(cells[j]) if cells[j].strip() else "a blank cell"
-                    return f"{path}, line {number}, column {j + 1}: {what} is not a number"
+                    # Somebody may have meant the first line as names.
+                    header = i == 0 and layout.features is None and any(map(_is_number, cells))
+                    why = ", and a line with numbers in it names no columns" if header else ""
+                    return f"{path}, line {number}, column {j + 1}: {what} is not a number{why}"
     return None
 
 
@@ -134,3 +162,8 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_name(cell: str) -> bool:
+    """Whether the cell is a text, and none that stands for a missing number."""
+    return not _is_number(cell) and cell.strip() not in MISSING
