@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from nmfkit.arguments import make_problem, refuse_odd_counts, refuse_unstorable
 from nmfkit.check import Resolved, cautions, check_data, check_source, resolve
-from nmfkit.errors import Caution, StoreError, UsageError
+from nmfkit.errors import Caution, UsageError
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import Layout, Plan, make_plan, parse_size
 from nmfkit.explanation import Explanation, describe_source
+from nmfkit.hookspecs import KINDS
 from nmfkit.loop import Watcher, reason_to_stop
+from nmfkit.origin import changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.probe import Probe, look, summarise
 from nmfkit.problem import Problem
 from nmfkit.protocols import Source
@@ -26,16 +28,12 @@ from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
 from nmfkit.run import Run
 from nmfkit.sources import open_source
-from nmfkit.sources.fingerprint import fingerprint
 from nmfkit.sources.staging import check_output
 from nmfkit.start import Given
 from nmfkit.store import RunStore
 from nmfkit.versions import versions
 
 __all__ = ["explain", "fit", "load", "plugins", "resume", "transform"]
-
-IN_MEMORY = "memory"
-"""The URI of a source that no path leads to."""
 
 
 def fit(
@@ -83,30 +81,6 @@ def fit(
     )  # fmt: skip
 
 
-def make_problem(*, rank: Any = None, ranks: Any = None, **fields: Any) -> Problem:
-    """The problem of `fit`'s arguments; what differs from the defaults counts as named by the user."""
-    if rank is not None and ranks is not None:
-        raise UsageError("give rank or ranks, not both")
-    chosen = ranks if ranks is not None else rank
-    if chosen is None:
-        raise UsageError("no rank is given; use rank=N (--rank N): the number of components")
-    for name in ("reg_w", "reg_h"):
-        given = fields.get(name) or ()
-        fields[name] = tuple(given) if isinstance(given, list | tuple) else (given,)
-    fields["ranks"] = tuple(map(_integer, chosen)) if isinstance(chosen, list | tuple) else (_integer(chosen),)
-    for name in ("seed", "max_sweeps"):
-        fields[name] = _integer(fields[name]) if name in fields else getattr(Problem(), name)
-    if fields.get("dtype") is not None:
-        fields["dtype"] = _dtype_name(fields["dtype"])
-    options = fields.get("model_options") or {}
-    if not isinstance(options, Mapping):
-        raise UsageError(f"model_options {options!r} is not a mapping of names to values")
-    fields["model_options"] = {str(k): str(v) for k, v in options.items()}
-    default = Problem()
-    named = frozenset(n for n, v in fields.items() if v is not getattr(default, n) and v != getattr(default, n))
-    return Problem(**fields, named=named)
-
-
 def fit_problem(
     x: Any,
     problem: Problem,
@@ -123,10 +97,10 @@ def fit_problem(
 ) -> Result:
     """`fit` for a `Problem` made already."""
     watcher = watcher or Warner()
-    _refuse_odd_options(threads=threads, checkpoint_every=checkpoint_every)
+    refuse_odd_counts(threads=threads, checkpoint_every=checkpoint_every)
     resolved = resolve(problem)
     if out is not None:
-        _refuse_unstorable(problem)
+        refuse_unstorable(problem)
     source = open_source(x, key=key, dtype=problem.dtype)
     if out is not None:
         check_output(str(out), overwrite=overwrite, keep=[source.uri])
@@ -138,7 +112,13 @@ def fit_problem(
         watcher.stage("start")
         initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
         rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
-        attributes = _attributes(resolved.problem, source, plan, probe, key)
+        attributes = {
+            "problem": resolved.problem.to_dict(),
+            "seed": problem.seed,
+            "versions": versions(),
+            "source": describe_data(source, probe, key),
+            "layout": {**asdict(plan.layout), "memory": plan.given_memory},
+        }
         run = Run(
             resolved,
             source,
@@ -171,7 +151,7 @@ def resume(
     any number of threads, but not with another `memory`. Raises `StoreError` when the data have changed.
     """
     watcher = watcher or Warner()
-    _refuse_odd_options(threads=threads, checkpoint_every=checkpoint_every)
+    refuse_odd_counts(threads=threads, checkpoint_every=checkpoint_every)
     store = RunStore.open(path, mode="r+")
     attributes = store.attributes
     problem = Problem.from_stored(attributes["problem"])
@@ -181,15 +161,15 @@ def resume(
     state = store.restore()
     if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0):
         return load(path)
-    source = _same_source(attributes["source"], x, problem)
+    source = reopen(attributes["source"], x, problem)
     layout = attributes["layout"]
     plan = plan_for(
         source, resolved, memory=layout["memory"] if memory is None else memory, threads=threads,
         layout=Layout(layout["target"], layout["shards"], layout["tile_rows"]) if memory is None else None,
     )  # fmt: skip
     with _running(source, plan, path, watcher) as executor:
-        _refuse_changed(_probe(executor, resolved, watcher), attributes["source"], source)
-        watcher.plan(plan, _changed_versions(attributes["versions"]))
+        refuse_changed(_probe(executor, resolved, watcher), attributes["source"], source)
+        watcher.plan(plan, changed_versions(attributes["versions"]))
         attributes |= {"problem": problem.to_dict(), "versions": versions()}
         store.update(problem=attributes["problem"], versions=attributes["versions"])
         run = Run(
@@ -220,7 +200,7 @@ def transform(
     watcher = watcher or Warner()
     if not (isinstance(tol, float | int) and tol >= 0):
         raise UsageError(f"tol {tol!r} is not a number ≥ 0")
-    _refuse_odd_options(threads=threads, max_sweeps=max_sweeps)
+    refuse_odd_counts(threads=threads, max_sweeps=max_sweeps)
     result = run if isinstance(run, Result) else load(run)
     resolved = resolve(result.problem)
     shared = result.state.current
@@ -271,7 +251,7 @@ def explain(
 
 def plugins() -> list[Registered]:
     """Every part on offer, with its kind, summary and distribution."""
-    return [part for kind in _kinds() for part in registry().of_kind(kind)]
+    return [part for kind in KINDS for part in registry().of_kind(kind)]
 
 
 def plan_for(
@@ -317,71 +297,6 @@ def _running(
         executor.close()
 
 
-def _attributes(problem: Problem, source: Source, plan: Plan, probe: Probe, key: str | None) -> dict[str, Any]:
-    text = problem.to_dict()
-    return {
-        "problem": text,
-        "seed": problem.seed,
-        "versions": versions(),
-        "source": {
-            "uri": source.uri,
-            "key": key,
-            "shape": list(source.shape),
-            "dtype": np.dtype(source.dtype).name,
-            "sparse": source.is_sparse,
-            "fingerprint": fingerprint(source),
-            "sums": probe.sums(),
-        },
-        "layout": {**asdict(plan.layout), "memory": plan.given_memory},
-    }
-
-
-def _same_source(stored: Mapping[str, Any], x: Any, problem: Problem) -> Source:
-    if x is None:
-        uri = stored["uri"]
-        if uri == IN_MEMORY:
-            raise StoreError("the run was fitted to data in memory; pass the same data again: nmfkit.resume(path, X)")
-        x = uri
-    source = open_source(x, key=stored.get("key"), dtype=problem.dtype or stored["dtype"])
-    if list(source.shape) != list(stored["shape"]) or fingerprint(source) != stored["fingerprint"]:
-        raise StoreError(
-            f"the data at {source.uri} ({source.shape[0]} × {source.shape[1]}) are not those that the run was fitted "
-            f"to ({stored['shape'][0]} × {stored['shape'][1]}): continuing would mix two matrices; fit anew instead"
-        )
-    return source
-
-
-def _changed_versions(stored: Mapping[str, str]) -> list[str]:
-    now = versions()
-    changed = [
-        f"{name} {was} is now {now.get(name, 'missing')}" for name, was in stored.items() if now.get(name) != was
-    ]
-    if not changed:
-        return []
-    return [f"the run goes on with other software than it began with, so digits may differ: {', '.join(changed)}"]
-
-
-def _refuse_changed(probe: Probe, stored: Mapping[str, Any], source: Source) -> None:
-    for name, now in probe.sums().items():
-        was = stored["sums"][name]
-        if abs(now - was) > 1e-9 * max(abs(now), abs(was)):
-            raise StoreError(
-                f"the data at {source.uri} have changed since the run began ({name} of the entries {was!r}, now "
-                f"{now!r}): continuing would mix two matrices; fit anew instead"
-            )
-
-
-def _refuse_odd_options(**options: Any) -> None:
-    """Counts that are given must be whole numbers of at least 1."""
-    faults = [
-        f"{name.replace('_', '-')} {value!r} is not a whole number ≥ 1"
-        for name, value in options.items()
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
-    ]
-    if faults:
-        raise UsageError("; ".join(faults))
-
-
 class Warner(Watcher):
     """Hands cautions to Python's warnings, for fits without a watcher."""
 
@@ -390,33 +305,3 @@ class Warner(Watcher):
         del plan
         for sentence in cautions:
             warnings.warn(sentence, Caution, stacklevel=4)
-
-
-def _refuse_unstorable(problem: Problem) -> None:
-    parts = (problem.model, problem.loss, problem.rule, problem.init, *problem.reg_w, *problem.reg_h)
-    objects = [repr(p) for p in parts if not isinstance(p, str)]
-    if objects:
-        raise UsageError(
-            f"{', '.join(objects)} cannot be stored in a run, which holds parts as text: register them as a plugin, "
-            "or fit without out="
-        )
-
-
-def _integer(value: Any) -> int:
-    try:
-        return value if isinstance(value, bool) else operator.index(value)  # Problem refuses a bool by name
-    except TypeError:
-        raise UsageError(f"{value!r} is not a whole number") from None
-
-
-def _dtype_name(dtype: Any) -> str:
-    try:
-        return str(np.dtype(dtype).name)
-    except TypeError:
-        raise UsageError(f"dtype {dtype!r} is not one of float32, float64") from None
-
-
-def _kinds() -> list[str]:
-    from nmfkit.hookspecs import KINDS
-
-    return list(KINDS)

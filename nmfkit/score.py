@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from nmfkit.api import IN_MEMORY, plan_for
+from nmfkit.api import plan_for
 from nmfkit.blocks import Array, Block
 from nmfkit.check import Resolved, check_data, resolve
 from nmfkit.errors import StoreError, UsageError
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.loop import Watcher
 from nmfkit.lowrank import LowRank
+from nmfkit.origin import IN_MEMORY
 from nmfkit.probe import look, summarise
+from nmfkit.problem import part_text
 from nmfkit.protocols import HasGram, Rows, Shared, Source, Stats, Step
-from nmfkit.registry import registry
 from nmfkit.result import Result, load
 from nmfkit.sources import open_source
 from nmfkit.sources.fingerprint import fingerprint
@@ -33,8 +35,8 @@ class Score:
 
     `objective` is the stored one, None on other data; `loss` that of WH without regularizers. `relative_error` is
     √(loss / loss of ŷ = 0) for a quadratic loss, so ‖X − WH‖ / ‖X‖ for Frobenius, and for any other the loss over that
-    of the product of X's row and column sums; `measure` says which. `sparsity` is Hoyer's, by factor, and
-    `shares[k]` the part of the entries' sum that component k makes.
+    of the product of X's row and column sums; `measure` says which. A model that takes no loss is judged by
+    ½‖X − WH‖². `sparsity` is Hoyer's, by factor, and `shares[k]` the part of the entries' sum that component k makes.
     """
 
     source: str
@@ -64,9 +66,8 @@ def score(
     result = run if isinstance(run, Result) else load(run)
     resolved = resolve(result.problem)
     shared = result.state.current
-    h = _h(result, resolved)
-    source = _own_source(result) if x is None else _other_source(result, x, key, h.dtype)
-    loss = resolved.ingredients.loss or registry().build("loss", "frobenius")
+    row, factor, v = _product(result, resolved)
+    source = _own_source(result) if x is None else _other_source(result, x, key, v.dtype)
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with LocalExecutor(source, plan, on_block=watcher.block) as executor:
         watcher.stage("probe")
@@ -74,32 +75,49 @@ def score(
         probe = summarise(source.shape, found)
         check_data(resolved, probe)
         watcher.stage("score")
-        judge = _Judge(loss, probe.columns / probe.total, resolved.model.encode if x is not None else None)
+        loss = resolved.ingredients.loss or _HalfSquares()
+        judge = _Judge(loss, row, v, probe.columns / probe.total, resolved.model.encode if x is not None else None)
         rows = result.state.rows if x is None else None
-        _, stats = executor.sweep(judge, rows, {**shared, **ENCODE, "h": h})
-    return _score(result, source, stats, h, judge.quadratic, own=x is None)
+        _, stats = executor.sweep(judge, rows, {**shared, **ENCODE})
+    return _score(result, source, stats, (row, factor), v, judge.quadratic, own=x is None)
+
+
+class _HalfSquares:
+    """½‖X − ŷ‖², which judges a model that takes no loss."""
+
+    def value(self, x: Block, y: LowRank) -> float:
+        inside = np.sum(np.square(np.subtract(x.values, y.at(x), dtype=np.float64)))
+        return 0.5 * (float(inside) + y.squares_outside(x))
+
+    def offset(self, x: Block) -> float:
+        return 0.5 * float(np.sum(np.square(x.values, dtype=np.float64)))
 
 
 @dataclass(frozen=True)
 class _Judge:
-    """The step of the scoring sweep; `profile` (n,) holds the columns' parts of the sum of all entries."""
+    """The step of the scoring sweep: the rows' factor `row` times `v` (r, n).
+
+    `profile` (n,) holds the columns' parts of the sum of all entries.
+    """
 
     loss: Any
+    row: str
+    v: Array
     profile: Array
     encode: Step | None
 
     @property
     def quadratic(self) -> bool:
-        return isinstance(self.loss, HasGram)
+        return isinstance(self.loss, HasGram | _HalfSquares)
 
     def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         if self.encode is not None:
             rows, _ = self.encode(x, {}, shared)
-        w, h = rows["w"], shared["h"]
-        wide = w.astype(np.float64)
+        u = rows[self.row]
+        wide = u.astype(np.float64)
         return {}, {
-            "loss": float(self.loss.value(x, LowRank(w, h))),
-            "reference": self._reference(x, w.dtype),
+            "loss": float(self.loss.value(x, LowRank(u, self.v))),
+            "reference": self._reference(x, u.dtype),
             "sums": np.sum(wide, axis=0),
             "squares": np.sum(np.square(wide), axis=0),
         }
@@ -112,19 +130,21 @@ class _Judge:
         return float(self.loss.value(x, LowRank(sums.astype(dtype), self.profile[None].astype(dtype))))
 
 
-def _score(result: Result, source: Source, stats: Stats, h: Array, quadratic: bool, *, own: bool) -> Score:
+def _score(
+    result: Result, source: Source, stats: Stats, names: tuple[str, str], v: Array, quadratic: bool, *, own: bool
+) -> Score:
     ratio = stats["loss"] / stats["reference"] if stats["reference"] > 0 else math.nan
-    mass = stats["sums"] * np.sum(h, axis=1, dtype=np.float64)
-    wide = h.astype(np.float64)
-    of_w = hoyer(stats["sums"], stats["squares"], source.shape[0])
-    of_h = hoyer(np.sum(wide, axis=1), np.sum(np.square(wide), axis=1), h.shape[1])
+    wide = v.astype(np.float64)
+    mass = stats["sums"] * np.sum(wide, axis=1)
+    of_rows = hoyer(stats["sums"], stats["squares"], source.shape[0])
+    of_v = hoyer(np.sum(wide, axis=1), np.sum(np.square(wide), axis=1), v.shape[1])
     return Score(
         source=source.uri,
         objective=result.objective if own else None,
         loss=stats["loss"],
         relative_error=math.sqrt(max(0.0, ratio)) if quadratic else ratio,
         measure="‖X − WH‖ / ‖X‖" if quadratic else "loss / loss of the product of row and column sums",
-        sparsity={"w": of_w, "h": of_h},
+        sparsity=dict(zip(names, (of_rows, of_v), strict=True)),
         shares=tuple(float(s) for s in mass / max(float(np.sum(mass)), np.finfo(np.float64).tiny)),
     )
 
@@ -142,16 +162,21 @@ def hoyer(sums: Array, squares: Array, count: int) -> float:
     return float(np.mean(np.clip((math.sqrt(count) - ratio) / (math.sqrt(count) - 1), 0, 1)))
 
 
-def _h(result: Result, resolved: Resolved) -> Array:
-    model = resolved.model
-    factors = model.factors(result.state.current)
-    if "h" not in factors or model.row_factors != ("w",):
-        names = ", ".join((*model.row_factors, *factors))
-        raise UsageError(
-            f"score knows models X ≈ W H, and {result.problem.model!r} has the factors {names}; "
-            "nmfkit inspect shows its objective"
-        )
-    return factors["h"]
+def _product(result: Result, resolved: Resolved) -> tuple[str, str, Array]:
+    """The names of the two factors that X is the product of, and the shared one (r, n)."""
+    model, n = resolved.model, result.shape[1]
+    shared = model.factors(result.state.current)
+    rows = result.state.rows.read(0, 1)
+    if len(rows) == 1 and len(shared) == 1:
+        ((row, u),), ((name, v),) = rows.items(), shared.items()
+        if v.shape == (u.shape[1], n):
+            return row, name, v
+    shapes = ", ".join(f"{k} ({', '.join(('m', *map(str, u.shape[1:])))})" for k, u in rows.items())
+    shapes += "".join(f", {k} {v.shape}" for k, v in shared.items())
+    raise UsageError(
+        f"score judges a product of two factors, (m, r) and (r, {n}), and model {part_text(result.problem.model)!r} "
+        f"has {shapes}; nmfkit inspect shows its objective"
+    )
 
 
 def _own_source(result: Result) -> Source:
@@ -163,7 +188,7 @@ def _own_source(result: Result) -> Source:
     if fingerprint(source) != stored["fingerprint"]:
         raise StoreError(
             f"the data at {source.uri} have changed since the fit; name the data to score the components on them: "
-            f"nmfkit score {result.path} {source.uri}"
+            f"nmfkit score {shlex.quote(str(result.path))} {shlex.quote(source.uri)}"
         )
     return source
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +13,11 @@ import zarr
 from typer.testing import CliRunner
 
 import nmfkit
+from nmfkit.check import resolve
 from nmfkit.cli.app import app
+from nmfkit.errors import UsageError
 from nmfkit.registry import load
-from nmfkit.score import hoyer
+from nmfkit.score import hoyer, score
 
 
 def run(*arguments):
@@ -145,6 +150,44 @@ def test_every_fault_of_a_file_is_named_at_once(tmp_path):
         assert told in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('overwrite = "false"', "overwrite is 'false', and true or false without quotes is needed"),
+        ("overwrite = 0", "overwrite is 0, and true or false"),
+        ("model-option = 3", "model-option is 3, and texts such as"),
+        ("model-option = [3]", "model-option is [3], and texts such as"),
+        ("model-option = {a = [1]}", "model-option is {'a': [1]}, and texts such as"),
+        ('model-option = ["a"]', "model-option 'a' is not KEY=VALUE"),
+        ("memory = true", "memory True is not a size"),
+        ("memory = 1.5", "memory 1.5 is not a size"),
+        ("threads = true", "threads True is not a whole number"),
+        ('tol = "1e-3"', "tol '1e-3' is not a number"),
+        ("seed = 1.0", "seed 1.0 is not a whole number"),
+        ("max-sweeps = false", "max-sweeps False is not a whole number"),
+        ("time-limit = 2020-01-01", "is not a number of seconds"),
+        ("key = 1", "key is 1, and a text in quotes is needed"),
+        ("ranks = [true]", "rank True is not a whole number"),
+        ('overwrite = "no"\nmodel-option = 3', "2 things are wrong"),
+    ],
+)
+def test_values_of_the_wrong_type_in_a_file_are_named(line, told, tmp_path):
+    config, out = tmp_path / "fit.toml", tmp_path / "a.zarr"
+    config.write_text(line + "\n")
+    rank = [] if line.startswith("ranks") else ["--rank", 2]
+    done = run("fit", "sample:digits", "--config", config, *rank, "-o", out)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert not out.exists()
+
+
+def test_a_file_may_allow_to_overwrite(tmp_path):
+    config, out = tmp_path / "fit.toml", tmp_path / "a.zarr"
+    config.write_text("overwrite = true\nrank = 2\nmax-sweeps = 1\nmemory = 100_000_000\n")
+    for _ in range(2):
+        ran("fit", "sample:digits", "--config", config, "-o", out)
+
+
 def test_explain_shows_parts_and_layout():
     shown = ran("explain", "sample:python-docs", "--rank", 4, "--loss", "kl").stdout
     for told in ("Parts", "mu", "from nmfkit", "79 × 1,842", "Layout", "memory"):
@@ -163,6 +206,15 @@ def test_resume_continues_a_finished_run_exactly(tmp_path):
     assert told["sweeps"] == 9
     assert np.array_equal(nmfkit.load(short).w, nmfkit.load(long).w)
     assert np.array_equal(nmfkit.load(short).h, nmfkit.load(long).h)
+
+
+def test_command_lines_can_be_copied_whatever_the_path(tmp_path):
+    data, out = tmp_path / "my data.zarr", tmp_path / "it's a run.zarr"
+    assert f"nmfkit fit {shlex.quote(str(data))} --rank N" in ran("convert", "sample:digits", data).stdout
+    told = ran("fit", data, "--rank", 2, "--max-sweeps", 1, "-o", out).stdout
+    for command in ("inspect", "score", "resume"):
+        line = next(part for part in told.splitlines() if f"nmfkit {command}" in part)
+        assert shlex.split(line[line.index("nmfkit") :])[:3] == ["nmfkit", command, str(out)]
 
 
 def test_resume_of_a_finished_run_says_so(digits):
@@ -257,6 +309,38 @@ def test_score_of_other_data_fits_their_rows_first(docs):
     own, other = answered("score", docs), answered("score", docs, "sample:python-docs")
     assert other["objective"] is None
     assert other["loss"] <= own["loss"]
+
+
+@pytest.fixture
+def lossless(monkeypatch):
+    """A run of a model that takes no loss, with factors `names`; its shared ones are `shapes` of H."""
+
+    def made(path, shared):
+        result = nmfkit.fit("sample:digits", rank=3, max_sweeps=2)
+        model = SimpleNamespace(factors=lambda _: shared(result.h), encode=None)
+        resolved = replace(resolve(result.problem), model=model)
+        monkeypatch.setattr(
+            "nmfkit.score.resolve", lambda _: replace(resolved, ingredients=replace(resolved.ingredients, loss=None))
+        )
+        result.save(path)
+        return path
+
+    return made
+
+
+def test_a_model_without_a_loss_is_judged_by_squares_under_its_own_names(lossless, tmp_path, monkeypatch):
+    monkeypatch.setattr("nmfkit.score._own_source", lambda _: nmfkit.open_source("sample:digits"))
+    path = lossless(tmp_path / "a.zarr", lambda h: {"topics": h})
+    judged, result = score(str(path)), nmfkit.load(path)
+    assert set(judged.sparsity) == {"w", "topics"}
+    assert judged.measure == "‖X − WH‖ / ‖X‖"
+    assert judged.loss == pytest.approx(result.objective)
+
+
+@pytest.mark.parametrize("shared", [lambda h: {"a": h, "b": h}, lambda h: {"h": h.T}, lambda h: {}])
+def test_a_model_that_is_no_product_of_two_factors_is_not_scored(shared, lossless, tmp_path):
+    with pytest.raises(UsageError, match=r"score judges a product of two factors.* model 'nmf' has w \(m, 3\)"):
+        score(lossless(tmp_path / "a.zarr", shared))
 
 
 def test_hoyer_knows_its_ends():

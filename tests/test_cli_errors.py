@@ -94,6 +94,26 @@ def test_bad_options_are_refused_before_anything_is_written(code, options, told,
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--max-sweeps", "-3"], "max-sweeps -3 is not a whole number ≥ 0"),
+        (["--tol", "-1"], "tol -1.0 is not a number ≥ 0"),
+        (["--tol", "nan"], "tol nan is not a number ≥ 0"),
+        (["--time-limit", "0"], "time-limit 0.0 is not a number of seconds > 0"),
+        (["--threads", "0"], "threads 0 is not a whole number ≥ 1"),
+        (["--memory", "plenty"], "'plenty' is not a size"),
+        (["--checkpoint-every", "0"], "0 is not in the range"),
+    ],
+)
+def test_bad_options_of_resume_are_refused_even_where_there_is_nothing_to_do(options, told, tmp_path):
+    out = tmp_path / "run.zarr"
+    assert run("fit", "sample:digits", "--rank", 2, "--max-sweeps", 1, "-o", out).exit_code == 0
+    assert told in refused(2, "resume", out, *options)
+    if options[0] in ("--threads", "--memory"):
+        assert told in refused(2, "score", out, *options)
+
+
 def test_the_device_there_is_may_be_named(tmp_path):
     assert (
         run("fit", "sample:digits", "--rank", 2, "--max-sweeps", 1, "--device", "cpu", "-o", tmp_path / "a").exit_code

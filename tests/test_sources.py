@@ -20,8 +20,16 @@ from nmfkit.errors import DataError, NmfkitError, SourceError, UsageError
 from nmfkit.sources import ArraySource, fingerprint, open_source, tiles
 from nmfkit.sources.csr_parts import check_indptr, index_dtype
 from nmfkit.sources.zarr_read import GROUP_BYTES
+from nmfkit.sources.zarr_store import Place
 
 LZ4 = zarr.codecs.BloscCodec(cname="lz4", typesize=8)
+
+
+class Frame:
+    """A table of another library, as pandas has them."""
+
+    def to_numpy(self):
+        return np.ones((2, 2))
 
 
 def matrix(m=23, n=7, seed=0):
@@ -176,13 +184,58 @@ def test_indptr_beyond_32_bits_is_kept():
         (sp.csr_array((3, 0)), "empty"),
         (sp.coo_array(np.ones(3)), "2 dimensions"),
         (sp.csr_array(np.ones((2, 2), complex)), "complex"),
-        ([[1, 2]], "list"),
+        ([[1, 2]], r"a list is no matrix that can be read; pass np\.asarray\(x, dtype=float\)"),
+        (Frame(), r"a Frame is no matrix that can be read; pass its \.to_numpy\(\)"),
         (None, "NoneType"),
+        (np.ma.masked_less([[1.0, 2], [-9, 4]], 0), "1 entries are masked .the first at 1, 0., which are missing"),
     ],
 )
 def test_what_is_no_matrix_of_real_numbers_is_refused(x, words):
     with pytest.raises(DataError, match=words):
         open_source(x)
+
+
+def test_a_masked_array_without_masked_entries_is_its_data(tmp_path):
+    x = matrix()
+    assert np.shares_memory(open_source(np.ma.masked_less(x, -1)).read(3, 9).values, x)
+    np.testing.assert_array_equal(whole(open_source(np.ma.MaskedArray(x, mask=np.zeros(x.shape, bool)))), x)
+
+
+WAYS = {
+    "array": lambda x, path: x,
+    "strided": lambda x, path: np.repeat(x, 2, axis=1)[:, ::2],
+    "npy": lambda x, path: np.save(path / "x.npy", x) or path / "x.npy",
+    "source": lambda x, path: ArraySource(x),
+    "zarr": lambda x, path: dense_zarr(path / "x.zarr", x, (5, 7)),
+    "csr.zarr": lambda x, path: csr_zarr(path / "x.zarr", x),
+    **{kind.__name__: lambda x, path, kind=kind: kind(x) for kind in (sp.csr_array, sp.csc_array, sp.coo_array)},
+    **{kind.__name__: lambda x, path, kind=kind: kind(x) for kind in (sp.lil_array, sp.dok_array, sp.dia_array)},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_float32_cannot_hold_is_refused_not_made_infinite(way, tmp_path):
+    x = matrix()
+    x[7, 3] = 1e300
+    with pytest.raises(DataError, match=r"1e\+300 is outside the range of float32; use dtype float64"):
+        whole(open_source(WAYS[way](x, tmp_path), dtype="float32"))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_too_small_for_float32_becomes_zero(way, tmp_path):
+    x = matrix()
+    x[7, 3] = 1e-60
+    np.testing.assert_array_equal(whole(open_source(WAYS[way](x, tmp_path), dtype="float32")), np.where(x < 1e-9, 0, x))
+
+
+@pytest.mark.skipif(np.finfo("g").max == np.finfo("d").max, reason="long double is no wider than float64 here")
+def test_what_float64_cannot_hold_is_refused():
+    with pytest.raises(DataError, match="is outside the range of float64; scale the data down"):
+        whole(open_source(np.full((2, 2), np.finfo("g").max)))
+
+
+def test_infinities_pass_a_cast_and_are_left_to_the_probe():
+    assert np.isinf(open_source(np.full((2, 2), np.inf), dtype="float32").read(0, 2).values).all()
 
 
 def test_a_broken_sparse_matrix_is_refused():
@@ -369,6 +422,11 @@ def test_csr_zarr(tmp_path, version, target):
         assert source.nnz == np.count_nonzero(x)
         again = pickle.loads(pickle.dumps(source))
         np.testing.assert_array_equal(whole(again, target), x)
+
+
+def test_an_array_that_was_opened_shows_where_it_lies(tmp_path):
+    dense_zarr(tmp_path / "x", matrix(), (5, 7))
+    assert str(Place(str(tmp_path / "x")).open_array().store_path) == str(tmp_path / "x")
 
 
 def test_csr_zarr_is_made_canonical(tmp_path):

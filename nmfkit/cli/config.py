@@ -90,8 +90,8 @@ def _file(path: str, faults: list[str]) -> dict[str, Any]:
 
 def _refuse_types(values: dict[str, Any], path: str, faults: list[str]) -> None:
     """Take out of `values` what is of the wrong type; numbers are judged later, by name, as those of options are."""
-    wanted: dict[str, tuple[type, str]] = {name: (str, "a text in quotes") for name in TEXTS}
-    wanted |= {name: (bool, "true or false without quotes") for name in BOOLEANS}
+    wanted: dict[str, tuple[type, str]] = dict.fromkeys(TEXTS, (str, "a text in quotes"))
+    wanted |= dict.fromkeys(BOOLEANS, (bool, "true or false without quotes"))
     for name, (kind, needed) in wanted.items():
         if name in values and not isinstance(values[name], kind):
             faults.append(f"{path}: {name.replace('_', '-')} is {values.pop(name)!r}, and {needed} is needed")

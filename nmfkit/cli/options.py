@@ -39,7 +39,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a command may use of the machine; raises `UsageError` even where the command turns out to need none of it."""
+    """What a command may use of the machine; raises `UsageError` for what makes no sense, needed or not."""
 
     memory: Annotated[str | None, MEMORY] = None
     threads: Annotated[int | None, THREADS] = None

@@ -1,0 +1,70 @@
+"""Where a run came from: its data, and the software that made it; and whether both are still the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nmfkit.errors import StoreError
+from nmfkit.probe import Probe
+from nmfkit.problem import Problem
+from nmfkit.protocols import Source
+from nmfkit.sources import open_source
+from nmfkit.sources.fingerprint import fingerprint
+from nmfkit.versions import versions
+
+IN_MEMORY = "memory"
+"""The URI of a source that no path leads to."""
+
+
+def describe_data(source: Source, probe: Probe, key: str | None) -> dict[str, Any]:
+    """What a run stores of its data: where they lie, and by what they are known again."""
+    return {
+        "uri": source.uri,
+        "key": key,
+        "shape": list(source.shape),
+        "dtype": np.dtype(source.dtype).name,
+        "sparse": source.is_sparse,
+        "fingerprint": fingerprint(source),
+        "sums": probe.sums(),
+    }
+
+
+def reopen(stored: Mapping[str, Any], x: Any, problem: Problem) -> Source:
+    """The data of a run, from `x` or where they were; raises `StoreError` if they are gone or visibly others."""
+    if x is None:
+        uri = stored["uri"]
+        if uri == IN_MEMORY:
+            raise StoreError("the run was fitted to data in memory; pass the same data again: nmfkit.resume(path, X)")
+        x = uri
+    source = open_source(x, key=stored.get("key"), dtype=problem.dtype or stored["dtype"])
+    if list(source.shape) != list(stored["shape"]) or fingerprint(source) != stored["fingerprint"]:
+        raise StoreError(
+            f"the data at {source.uri} ({source.shape[0]} × {source.shape[1]}) are not those that the run was fitted "
+            f"to ({stored['shape'][0]} × {stored['shape'][1]}): continuing would mix two matrices; fit anew instead"
+        )
+    return source
+
+
+def refuse_changed(probe: Probe, stored: Mapping[str, Any], source: Source) -> None:
+    """Raise `StoreError` if the sums over all entries are not those of the run."""
+    for name, now in probe.sums().items():
+        was = stored["sums"][name]
+        if abs(now - was) > 1e-9 * max(abs(now), abs(was)):
+            raise StoreError(
+                f"the data at {source.uri} have changed since the run began ({name} of the entries {was!r}, now "
+                f"{now!r}): continuing would mix two matrices; fit anew instead"
+            )
+
+
+def changed_versions(stored: Mapping[str, str]) -> list[str]:
+    """A caution if the software is not that of the run."""
+    now = versions()
+    changed = [
+        f"{name} {was} is now {now.get(name, 'missing')}" for name, was in stored.items() if now.get(name) != was
+    ]
+    if not changed:
+        return []
+    return [f"the run goes on with other software than it began with, so digits may differ: {', '.join(changed)}"]
