@@ -313,11 +313,11 @@ def test_score_of_other_data_fits_their_rows_first(docs):
 
 @pytest.fixture
 def lossless(monkeypatch):
-    """A run of a model that takes no loss, with factors `names`; its shared ones are `shapes` of H."""
+    """A run whose model takes no loss and has the factors that a function makes of H."""
 
     def made(path, shared):
         result = nmfkit.fit("sample:digits", rank=3, max_sweeps=2)
-        model = SimpleNamespace(factors=lambda _: shared(result.h), encode=None)
+        model = SimpleNamespace(factors=lambda _: shared(result.h), encode=None, elementwise=False, forms_product=False)
         resolved = replace(resolve(result.problem), model=model)
         monkeypatch.setattr(
             "nmfkit.score.resolve", lambda _: replace(resolved, ingredients=replace(resolved.ingredients, loss=None))

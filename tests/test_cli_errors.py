@@ -103,7 +103,7 @@ def test_bad_options_are_refused_before_anything_is_written(code, options, told,
         (["--time-limit", "0"], "time-limit 0.0 is not a number of seconds > 0"),
         (["--threads", "0"], "threads 0 is not a whole number ≥ 1"),
         (["--memory", "plenty"], "'plenty' is not a size"),
-        (["--checkpoint-every", "0"], "0 is not in the range"),
+        (["--checkpoint-every", "0"], "Invalid value for '--checkpoint-every'"),
     ],
 )
 def test_bad_options_of_resume_are_refused_even_where_there_is_nothing_to_do(options, told, tmp_path):
