@@ -21,7 +21,7 @@ from nmfkit.explanation import Explanation, describe_source
 from nmfkit.hookspecs import KINDS
 from nmfkit.loop import Watcher, reason_to_stop
 from nmfkit.origin import changed_versions, describe_data, refuse_changed, reopen
-from nmfkit.probe import Probe, look, summarise
+from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
 from nmfkit.protocols import Source
 from nmfkit.registry import Registered, registry
@@ -108,7 +108,7 @@ def fit_problem(
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with _running(source, plan, out, watcher) as executor:
         probe = _probe(executor, resolved, watcher)
-        watcher.plan(plan, cautions(resolved, source.shape, probe))
+        watcher.plan(plan, cautions(resolved, source.shape))
         watcher.stage("start")
         initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
         rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
@@ -214,9 +214,9 @@ def transform(
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with _running(source, plan, out, watcher) as executor:
         watcher.stage("probe")
-        _, found = executor.sweep(look, None, {})
-        if found["nonzero"]:
-            check_data(resolved, summarise(source.shape, found), source.dtype)
+        probe = survey(executor.sweep, source, empty=True)
+        if probe.nonzero:
+            check_data(resolved, probe, source.dtype)
         watcher.stage("transform")
         rows, _ = executor.sweep(
             resolved.model.encode, None, {**shared, "encode.sweeps": max_sweeps, "encode.tol": tol}
@@ -277,9 +277,9 @@ def plan_for(
 
 def _probe(executor: LocalExecutor, resolved: Resolved, watcher: Watcher) -> Probe:
     watcher.stage("probe")
-    _, found = executor.sweep(look, None, {})
-    probe = summarise(executor.source.shape, found)
+    probe = survey(executor.sweep, executor.source)
     check_data(resolved, probe, executor.source.dtype)
+    watcher.found(probe)
     return probe
 
 

@@ -117,7 +117,7 @@ def _zeros(resolved: Resolved, zeros: int, cells: int, where: str) -> str:
     )
 
 
-def cautions(resolved: Resolved, shape: tuple[int, int], probe: Probe | None = None) -> list[str]:
+def cautions(resolved: Resolved, shape: tuple[int, int]) -> list[str]:
     """What is allowed but worth knowing, in plain words."""
     problem, parts = resolved.problem, resolved.ingredients
     found = []
@@ -135,10 +135,6 @@ def cautions(resolved: Resolved, shape: tuple[int, int], probe: Probe | None = N
                 f"only {one} is regularized: scaling {one} down and {other} up lowers the penalty at no cost; "
                 f"regularize {other}, too"
             )
-    if probe is not None and probe.row_zeros:
-        found.append(f"{probe.row_zeros} of {probe.shape[0]} rows are all zero; their rows of W go to zero")
-    if probe is not None and probe.column_zeros:
-        found.append(f"{probe.column_zeros} of {probe.shape[1]} columns are all zero; their columns of H go to zero")
     return found
 
 

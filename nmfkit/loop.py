@@ -118,6 +118,9 @@ class Watcher:
     def stage(self, name: str) -> None:
         """A new stage begins: "probe", "start", "sweeps", "write"."""
 
+    def found(self, probe: Any) -> None:
+        """The data have been looked at: a `Probe`."""
+
     def plan(self, plan: Any, cautions: list[str]) -> None:
         """The layout is fixed; `cautions` are sentences for the user."""
 

@@ -43,6 +43,17 @@ class Probe:
             "high": self.high,
         }
 
+    def notes(self) -> list[str]:
+        """What may surprise in such data, in plain words."""
+        found = []
+        if self.row_zeros:
+            found.append(f"{self.row_zeros:,} of {self.shape[0]:,} rows are all zero; their rows of W go to zero")
+        if self.column_zeros:
+            found.append(
+                f"{self.column_zeros:,} of {self.shape[1]:,} columns are all zero; their columns of H go to zero"
+            )
+        return found
+
     @property
     def mean(self) -> float:
         """The mean entry."""
@@ -85,11 +96,21 @@ def _first_zero(x: Block, n: int) -> float:
     return float("inf")
 
 
-def summarise(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
-    """The probe from the sums of `look`; refuses a matrix without a positive entry."""
+def survey(sweep: Any, source: Any, *, empty: bool = False) -> Probe:
+    """Look at the whole of `source` by one sweep; raises `DataError` for what cannot be factorized.
+
+    All zeros are refused, too, unless `empty` allows them.
+    """
+    _, found = sweep(look, None, {}, tiles=not source.is_sparse)
+    probe = _summary(source.shape, found)
+    if probe.nonzero == 0 and not empty:
+        m, n = source.shape
+        raise DataError(f"the matrix ({m} × {n}) is all zero: there is nothing to factorize")
+    return probe
+
+
+def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
     columns, first = stats["columns"], stats["first_zero"].value
-    if stats["nonzero"] == 0:
-        raise DataError(f"the matrix ({shape[0]} × {shape[1]}) is all zero: there is nothing to factorize")
     return Probe(
         shape=shape,
         total=float(stats["total"]),

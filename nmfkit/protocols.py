@@ -395,9 +395,12 @@ class Sweep(Protocol):
     """`Executor.sweep` of one data source."""
 
     def __call__(
-        self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True
+        self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True, tiles: bool = True
     ) -> tuple[RowStore, Stats]:
-        """Run `step` on every block and sum its statistics in block order; without `data`, X is not read."""
+        """Run `step` on every block and sum its statistics in block order.
+
+        Without `data`, X is not read; without `tiles`, a step that makes no large temporaries gets whole blocks.
+        """
         ...
 
 

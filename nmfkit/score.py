@@ -18,7 +18,7 @@ from nmfkit.executors.local import LocalExecutor
 from nmfkit.loop import Watcher
 from nmfkit.lowrank import LowRank
 from nmfkit.origin import IN_MEMORY
-from nmfkit.probe import look, summarise
+from nmfkit.probe import survey
 from nmfkit.problem import part_text
 from nmfkit.protocols import HasGram, Rows, Shared, Source, Stats, Step
 from nmfkit.result import Result, load
@@ -71,8 +71,7 @@ def score(
     plan = plan_for(source, resolved, memory=memory, threads=threads)
     with LocalExecutor(source, plan, on_block=watcher.block) as executor:
         watcher.stage("probe")
-        _, found = executor.sweep(look, None, {})
-        probe = summarise(source.shape, found)
+        probe = survey(executor.sweep, source)
         check_data(resolved, probe)
         watcher.stage("score")
         loss = resolved.ingredients.loss or _HalfSquares()

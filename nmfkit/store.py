@@ -8,6 +8,7 @@ valid one. The final factors count only when `status` says `done`, which is writ
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,9 @@ class RunStore:
         except Exception as error:
             raise StoreError(f"{path} is not a readable zarr group: {error}") from error
         if "problem" not in group.attrs:
-            raise StoreError(f"{path} is no run of nmfkit: it holds no problem; make one with nmfkit fit SRC -o {path}")
+            raise StoreError(
+                f"{path} is no run of nmfkit: it holds no problem; make one with nmfkit fit SRC -o {shlex.quote(path)}"
+            )
         if lacking := sorted({"status", "source", "versions", "run"} - set(group.attrs)):
             raise StoreError(f"{path} is damaged: its attributes lack {', '.join(lacking)}")
         if int(str(group.attrs.get("nmfkit_format", 0))) > FORMAT:

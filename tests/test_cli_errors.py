@@ -188,7 +188,7 @@ def test_interrupted_before_the_first_sweep_nothing_is_written(monkeypatch, tmp_
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nmfkit.api.summarise", interrupt)
+    monkeypatch.setattr("nmfkit.api.survey", interrupt)
     message = refused(130, "fit", "sample:digits", "--rank", 2, "-o", tmp_path / "run.zarr")
     assert message == "interrupted before the first sweep; nothing was written\n"
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from nmfkit.cli.text import emit, facts, number, percent, shape_text
 from nmfkit.errors import DataError
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import make_plan, parse_size, size_text, source_bytes
-from nmfkit.probe import Probe, look, summarise
+from nmfkit.probe import Probe, survey
 from nmfkit.protocols import Source
 from nmfkit.sources import open_source
 
@@ -46,8 +46,7 @@ def _probe(source: Source, machine: Machine, meter: Meter) -> Probe:
     )  # fmt: skip
     with LocalExecutor(source, plan, on_block=meter.block) as executor:
         meter.stage("probe")
-        _, found = executor.sweep(look, None, {})
-    return summarise(source.shape, found)
+        return survey(executor.sweep, source)
 
 
 def _as_json(source: Source, probe: Probe | None, fault: str | None) -> dict[str, Any]:

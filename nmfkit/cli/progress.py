@@ -45,9 +45,13 @@ class Meter(Watcher):
         self.name, self._began = name, time.monotonic()
         self._bytes = self._in_sweep = 0
 
+    def found(self, probe: Any) -> None:
+        """Keep what may surprise."""
+        self.notes = probe.notes()
+
     def plan(self, plan: Any, cautions: list[str]) -> None:
         """Keep the cautions, and the bytes that a sweep goes through."""
-        self.notes, self._sweep_bytes = list(cautions), plan.source_bytes
+        self.notes, self._sweep_bytes = [*self.notes, *cautions], plan.source_bytes
 
     def block(self, size: int) -> None:
         """Count the bytes; called from worker threads."""

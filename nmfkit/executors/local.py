@@ -65,10 +65,15 @@ class LocalExecutor:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def sweep(self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True) -> tuple[RowStore, Stats]:
-        """Run `step` on every tile and sum its statistics in block order; without `data`, X is not read."""
+    def sweep(
+        self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True, tiles: bool = True
+    ) -> tuple[RowStore, Stats]:
+        """Run `step` on every tile and sum its statistics in block order.
+
+        Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
+        """
         writer = RowWriter(self.source.shape[0], self.plan.rows_resident, self._folder)
-        run = _Run(self, step, rows, shared, data, writer)
+        run = _Run(self, step, rows, shared, data, tiles, writer)
         shards = self.plan.shards
         if self._workers is None:
             partials: Iterator[Any] = (run.shard(i, shard) for i, shard in enumerate(shards))
@@ -129,10 +134,12 @@ class _Run:
         rows: RowStore | None,
         shared: Shared,
         data: bool,
+        tiles: bool,
         writer: RowWriter,
     ) -> None:
         self.executor, self.step, self.rows, self.shared = executor, step, rows, shared
         self.data, self.writer = data, writer
+        self._tile_rows = executor.plan.tile_rows if data and tiles else None
         self._last = len(executor.plan.shards)
 
     def stop_from(self, shard: int) -> None:
@@ -166,8 +173,8 @@ class _Run:
             yield lo, hi, block
 
     def _tiles(self, block: Block) -> Iterator[Block]:
-        count, most = block.shape[0], self.executor.plan.tile_rows
-        if most is None or count <= most or not self.data:
+        count, most = block.shape[0], self._tile_rows
+        if most is None or count <= most:
             yield block
             return
         pieces = -(-count // most)

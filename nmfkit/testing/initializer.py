@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nmfkit.blocks import Array
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import make_plan
-from nmfkit.probe import look, summarise
+from nmfkit.probe import survey
 from nmfkit.testing import strategies as some
 from nmfkit.testing.chunked import Chunked
 from nmfkit.testing.compare import assert_close
@@ -40,8 +40,7 @@ class InitializerContract(Contract):
         source = Chunked(x, chunks or [(0, len(x))], is_sparse=is_sparse)
         plan = make_plan(source, width=rank, dtype=x.dtype, elementwise=False, forms_product=False, threads=1)
         with closing(LocalExecutor(source, plan)) as executor:
-            _, found = executor.sweep(look, None, {})
-            probe = summarise(source.shape, found)
+            probe = survey(executor.sweep, source)
             rows, h = (part or self.part).start(executor.sweep, probe, rank, seed, x.dtype)
             return np.array(rows.read(0, len(x))["w"]), h
 
