@@ -20,7 +20,7 @@ from nmfkit.executors.plan import Layout, Plan, make_plan, parse_size
 from nmfkit.explanation import Explanation, describe_source
 from nmfkit.hookspecs import KINDS
 from nmfkit.loop import Watcher, reason_to_stop
-from nmfkit.origin import changed_versions, describe_data, refuse_changed, reopen
+from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
 from nmfkit.protocols import Source
@@ -140,6 +140,7 @@ def resume(
     time_limit: float | None = None,
     memory: str | int | None = None,
     threads: int | None = None,
+    key: str | None = None,
     checkpoint_every: int | None = None,
     watcher: Watcher | None = None,
 ) -> Result:
@@ -161,14 +162,18 @@ def resume(
     state = store.restore()
     if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0):
         return load(path)
-    source = reopen(attributes["source"], x, problem)
+    source = reopen(attributes["source"], x, key, problem)
     layout = attributes["layout"]
     plan = plan_for(
         source, resolved, memory=layout["memory"] if memory is None else memory, threads=threads,
         layout=Layout(layout["target"], layout["shards"], layout["tile_rows"]) if memory is None else None,
     )  # fmt: skip
     with _running(source, plan, path, watcher) as executor:
-        refuse_changed(_probe(executor, resolved, watcher), attributes["source"], source)
+        probe = _probe(executor, resolved, watcher)
+        refuse_changed(probe, attributes["source"], source)
+        if source.uri not in (attributes["source"]["uri"], IN_MEMORY):
+            attributes["source"] = describe_data(source, probe, key)  # where the next resume finds them
+            store.update(source=attributes["source"])
         watcher.plan(plan, changed_versions(attributes["versions"]))
         attributes |= {"problem": problem.to_dict(), "versions": versions()}
         store.update(problem=attributes["problem"], versions=attributes["versions"])

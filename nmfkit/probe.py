@@ -30,6 +30,10 @@ class Probe:
     row_zeros: int
     column_zeros: int
     columns: Array = field(repr=False, compare=False)
+    row_mix: float = 0.0
+    """The sum of all entries, each row with a weight of its own: another order of rows has another sum."""
+    column_mix: float = 0.0
+    """The same by columns."""
     first_zero: tuple[int, int] | None = None
     """Row and column of the first zero entry, if there is any."""
 
@@ -41,6 +45,8 @@ class Probe:
             "nonzero": self.nonzero,
             "low": self.low,
             "high": self.high,
+            "row_mix": self.row_mix,
+            "column_mix": self.column_mix,
         }
 
     def notes(self) -> list[str]:
@@ -79,9 +85,16 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
         "low": Least(0.0 if sparse_zero else float(v.min())),
         "high": Least(-float(v.max()) if v.size else 0.0),
         "first_zero": Least(_first_zero(x, n)),
+        "row_mix": float(np.sum(per_row * _weights(x.first + np.arange(m, like=per_row)))),
         "row_zeros": float(np.count_nonzero(per_row == 0)),
         "columns": columns,
     }
+
+
+def _weights(numbers: Array) -> Array:
+    """A weight in [0, 1) for each number, far from those of its neighbours (multiples of the golden ratio)."""
+    weights: Array = numbers * 0.6180339887498949 % 1.0
+    return weights
 
 
 def _first_zero(x: Block, n: int) -> float:
@@ -118,6 +131,8 @@ def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
         nonzero=int(stats["nonzero"]),
         low=stats["low"].value,
         high=-stats["high"].value,
+        row_mix=float(stats["row_mix"]),
+        column_mix=float(np.sum(columns * _weights(np.arange(len(columns), like=columns)))),
         row_zeros=int(stats["row_zeros"]),
         column_zeros=int(np.count_nonzero(columns == 0)),
         columns=columns,

@@ -16,7 +16,7 @@ from nmfkit.loop import State
 from nmfkit.problem import Problem
 from nmfkit.protocols import Model
 from nmfkit.sources.staging import check_output
-from nmfkit.store import RunStore, StoredRows
+from nmfkit.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,7 @@ class Result:
 
     @cached_property
     def factors(self) -> dict[str, Array]:
-        """Every factor by the model's own names; raises `StoreError` when another run has taken this one's place."""
-        stored = isinstance(self.state.rows, StoredRows) and self.path is not None
-        if stored and RunStore.open(str(self.path)).attributes["run"] != self.attributes["run"]:
-            raise StoreError(f"{self.path} holds another run by now; load it again")
+        """Every factor by the model's own names; raises `StoreError` when the run has changed since it was loaded."""
         rows = {name: np.asarray(f) for name, f in self.state.rows.read(0, self.shape[0]).items()}
         return {**rows, **self.model.factors(self.state.current)}
 
@@ -92,6 +89,8 @@ class Result:
         with RunStore.creating(path, _plain(self.attributes), overwrite=overwrite) as store:
             store.write_names(self.row_names, self.feature_names)
             store.finish(self.state, self.shape[0], self.model.factors(self.state.current))
+            if self.state.stopped_by is None:
+                store.update(status="interrupted")
 
     def transform(self, x: Any, **options: Any) -> Array:
         """Rows of new data on these components; see `nmfkit.transform`."""
@@ -107,7 +106,7 @@ def _parts(problem: Problem) -> tuple[Any, ...]:
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of the run without those that its store writes itself."""
-    own = ("run", "status", "has_result", "stopped_by", "objective", "sweeps", "nmfkit_format")
+    own = ("status", "stopped_by", "objective", "sweeps", "nmfkit_format")
     return {name: value for name, value in attributes.items() if name not in own}
 
 

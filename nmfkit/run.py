@@ -16,7 +16,8 @@ from nmfkit.interrupts import deferred
 from nmfkit.loop import State, Watcher, iterate, reason_to_stop
 from nmfkit.protocols import RowStore, Shared, Source, Sweep
 from nmfkit.result import Result
-from nmfkit.store import RunStore
+from nmfkit.sources.staging import local_path
+from nmfkit.store import FINAL, RunStore, StoredRows
 
 CHECKPOINT_SECONDS = 60.0
 """Time between checkpoints when no number of sweeps is given."""
@@ -42,7 +43,8 @@ class Run:
     ) -> None:
         self.resolved, self.source, self.attributes = resolved, source, dict(attributes)
         self.checkpoint_every, self.watcher = checkpoint_every, watcher
-        self._out, self._overwrite, self._store = out, overwrite, store
+        self._out = None if out is None else str(local_path(str(out)))
+        self._overwrite, self._store = overwrite, store
         self._started = time.monotonic()
 
     def begin(self, sweep: Sweep, rows: RowStore, shared: Shared) -> Result:
@@ -70,7 +72,7 @@ class Run:
             if state is None or self._out is None:
                 raise
             self._checkpoint(state, status="interrupted", objective=state.objective)
-            raise Interrupted(str(self._out), state.sweep) from None
+            raise Interrupted(self._out, state.sweep) from None
         assert state is not None
         return state
 
@@ -86,7 +88,7 @@ class Run:
         with deferred(forget=bool(attributes)), self._writing() as store:
             if store.kept != state.sweep:
                 store.checkpoint(state, self.source.shape[0])
-            if attributes:
+            if attributes and store.slot != FINAL:
                 store.update(**attributes)
         self.watcher.checkpoint(state.sweep)
 
@@ -101,6 +103,8 @@ class Run:
                 factors = self.resolved.model.factors(state.current)
                 store.finish(state, self.source.shape[0], factors, timings=timings)
                 attributes = store.attributes
+        if self._store is not None and isinstance(state.rows, StoredRows):
+            state = self._store.restore()  # the slot that they came from is gone
         return Result(
             problem=self.resolved.problem,
             state=state,
@@ -108,7 +112,7 @@ class Run:
             attributes=attributes,
             row_names=self.source.row_names,
             feature_names=self.source.feature_names,
-            path=None if self._out is None else str(self._out),
+            path=self._out,
         )
 
     @contextmanager
@@ -127,5 +131,5 @@ class Run:
         try:
             yield self._store
         except StoreError as error:
-            resume = f"nmfkit resume {shlex.quote(str(self._out))}"
+            resume = f"nmfkit resume {shlex.quote(self._out)}"
             raise StoreError(f"{error}; sweep {self._store.kept} is kept, continue from it with: {resume}") from error

@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,19 +29,27 @@ from nmfkit.sources.zarr_write import create, write_names
 from nmfkit.tree_text import flatten, unflatten
 
 FORMAT = 1
+FINAL = "final"
+"""The slot of a finished run; those of checkpoints on the way are `a` and `b` in turn."""
+
 CHUNK = 8 * 2**20
 """Bytes of a chunk of rows."""
 
 
 class StoredRows:
-    """Rows of the row-sharded factors in zarr arrays, read as a fit continues or a result is loaded."""
+    """Rows of the row-sharded factors in zarr arrays, read as a fit continues or a result is loaded.
 
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
-        self.arrays = dict(arrays)
+    `token` is that of the checkpoint they belong to: once the run at `path` holds another, reading is refused.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], path: str, token: str) -> None:
+        self.arrays, self._path, self._token = dict(arrays), path, token
 
     def read(self, lo: int, hi: int) -> Rows:
-        """The rows `lo` … `hi`; raises `StoreError` where they cannot be read."""
-        with _explained("read", str(next(iter(self.arrays.values())).store_path)):
+        """The rows `lo` … `hi`; raises `StoreError` where they cannot be read, or are no longer what was loaded."""
+        if RunStore.open(self._path).token != self._token:
+            raise StoreError(f"{self._path} has been fitted further or replaced since it was loaded; load it again")
+        with _explained("read", self._path):
             return {name: np.asarray(a[lo:hi]) for name, a in self.arrays.items()}
 
 
@@ -55,7 +64,7 @@ class RunStore:
     @classmethod
     def open(cls, path: str | os.PathLike[str], mode: Any = "r") -> RunStore:
         """An existing run; raises `StoreError` when there is none at `path`, or one of a newer format."""
-        path = str(path)
+        path = str(path) if "://" in str(path) else str(Path(path).expanduser())
         if "://" not in path and not Path(path).exists():
             raise StoreError(f"{path} does not exist")
         try:
@@ -66,7 +75,7 @@ class RunStore:
             raise StoreError(
                 f"{path} is no run of nmfkit: it holds no problem; make one with nmfkit fit SRC -o {shlex.quote(path)}"
             )
-        if lacking := sorted({"status", "source", "versions", "run"} - set(group.attrs)):
+        if lacking := sorted({"status", "source", "versions", "layout"} - set(group.attrs)):
             raise StoreError(f"{path} is damaged: its attributes lack {', '.join(lacking)}")
         if int(str(group.attrs.get("nmfkit_format", 0))) > FORMAT:
             raise StoreError(f"{path} was written by a newer nmfkit (format {group.attrs['nmfkit_format']})")
@@ -78,7 +87,7 @@ class RunStore:
         cls, path: str | os.PathLike[str], attributes: Mapping[str, Any], *, overwrite: bool
     ) -> Iterator[RunStore]:
         """A new run to be written in the block; it takes the place of what was at `path` when the block ends well."""
-        identity: dict[str, Any] = {"nmfkit_format": FORMAT, "run": uuid4().hex, "status": "running"}
+        identity: dict[str, Any] = {"nmfkit_format": FORMAT, "status": "running"}
         with _explained("write", str(path)), staged(str(path), overwrite=overwrite) as aside:
             yield cls(str(path), zarr.open_group(str(aside), mode="w", attributes={**identity, **attributes}))
 
@@ -93,10 +102,24 @@ class RunStore:
             self.group.attrs.update(attributes)
 
     @property
+    def slot(self) -> str | None:
+        """The slot of the valid checkpoint, None while there is none; the rows of `final` are the result's."""
+        return self._mark("slot")
+
+    @property
+    def token(self) -> str:
+        """Changes with every checkpoint and result, so that what was loaded before notices."""
+        return self._mark("token") or ""
+
+    @property
     def kept(self) -> int | None:
         """The sweep of the valid checkpoint, None while there is none."""
-        sweep = self.group["checkpoint"].attrs.get("sweep") if "checkpoint" in self.group else None
-        return None if sweep is None else int(str(sweep))
+        sweep = self._mark("sweep")
+        return None if sweep is None else int(sweep)
+
+    def _mark(self, name: str) -> str | None:
+        value = self.group["checkpoint"].attrs.get(name) if "checkpoint" in self.group else None
+        return None if value is None else str(value)
 
     # --- checkpoints -----------------------------------------------------------------------------------
 
@@ -109,36 +132,49 @@ class RunStore:
             group = root.create_group(slot, overwrite=True)
             write_rows(group.create_group("rows"), state.rows, count)
             self._write_state(group, state)
-            root.attrs.update({"slot": slot, "sweep": state.sweep})
+            self._commit(slot, state)
             if old is not None:
                 del root[str(old)]
 
     def finish(self, state: State, count: int, factors: Mapping[str, Array], **attributes: Any) -> None:
-        """Write the result: factors, history, and what continuing it needs; `status` becomes done last."""
+        """Write the result: factors, history, and what continuing it needs; `status` becomes done last.
+
+        While the factors of an older result are overwritten, a checkpoint of the new one is the valid copy.
+        """
         with _explained("write the result to", self.path):
-            if self.attributes.get("has_result"):
-                # An older result is about to be overwritten: the new one must be safe elsewhere first.
-                self.checkpoint(state, count)
-                self.group.attrs.update({"status": "running", "has_result": False})
-            write_rows(self.group, state.rows, count)
-            for name, factor in factors.items():
-                _write_array(self.group, name, factor)
-            history = self.group.require_group("history")
-            for name in ("sweep", "objective", "seconds"):
-                _write_array(history, name, np.array([getattr(r, name) for r in state.history]))
-            root = self.group.require_group("checkpoint")
-            self._write_state(root.create_group("final", overwrite=True), state)
-            root.attrs.update({"slot": "final", "sweep": state.sweep})
-            for slot in ("a", "b"):
-                if slot in root:
-                    del root[slot]
-            done: dict[str, Any] = {"status": "done", "has_result": True, "stopped_by": state.stopped_by}
+            if not (self.slot == FINAL and self.kept == state.sweep):
+                self._write_result(state, count, factors)
+            done: dict[str, Any] = {"status": "done", "stopped_by": state.stopped_by}
             self.group.attrs.update({**done, "objective": state.objective, "sweeps": state.sweep, **attributes})
+
+    def _write_result(self, state: State, count: int, factors: Mapping[str, Array]) -> None:
+        if self.slot is not None:
+            if self.slot == FINAL or self.kept != state.sweep:
+                self.checkpoint(state, count)
+            self.group.attrs.update({"status": "running"})
+            state = replace(self.restore(), stopped_by=state.stopped_by)  # its rows are those of the slot now
+        write_rows(self.group, state.rows, count)
+        for name, factor in factors.items():
+            _write_array(self.group, name, factor)
+        history = self.group.require_group("history")
+        for name in ("sweep", "objective", "seconds"):
+            _write_array(history, name, np.array([getattr(r, name) for r in state.history]))
+        root = self.group.require_group("checkpoint")
+        self._write_state(root.create_group(FINAL, overwrite=True), state)
+        self._commit(FINAL, state)
+        for slot in ("a", "b"):
+            if slot in root:
+                del root[slot]
+
+    def _commit(self, slot: str, state: State) -> None:
+        """Make `slot` the valid one: a single atomic write."""
+        token = uuid4().hex
+        self.group.require_group("checkpoint").attrs.update({"slot": slot, "sweep": state.sweep, "token": token})
 
     def restore(self) -> State:
         """The state of the valid checkpoint; raises `StoreError` when there is none."""
         with _explained("read a checkpoint of", self.path):
-            slot = self.group["checkpoint"].attrs.get("slot") if "checkpoint" in self.group else None
+            slot = self.slot
             if slot is None:
                 raise StoreError(
                     f"{self.path} was interrupted before its first checkpoint; fit it again with --overwrite"
@@ -146,10 +182,12 @@ class RunStore:
             group: Any = self.group[f"checkpoint/{slot}"]
             text = group.attrs["state"]
             arrays = [np.asarray(_array(group, f"arrays/{i}")[...]) for i in range(int(group.attrs["arrays"]))]
-            rows: Any = self.group if slot == "final" else group["rows"]
+            rows: Any = self.group if slot == FINAL else group["rows"]
             columns = [np.asarray(_array(group, f"history/{n}")[:]).tolist() for n in ("sweep", "objective", "seconds")]
             return State(
-                rows=StoredRows({name: _array(rows, name) for name in group.attrs["row_factors"]}),
+                rows=StoredRows(
+                    {name: _array(rows, name) for name in group.attrs["row_factors"]}, self.path, self.token
+                ),
                 current=unflatten(text["current"], arrays),
                 following=unflatten(text["following"], arrays),
                 history=tuple(Record(*row) for row in zip(*columns, strict=True)),

@@ -383,3 +383,11 @@ def test_listing_readers_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "False"
     assert len({spec.name for spec in nmfkit_readers()}) == len(nmfkit_readers())
+
+
+def test_a_title_above_numbers_is_no_header_with_row_names(tmp_path):
+    (tmp_path / "x.csv").write_text("# c\n1,2\n3,4\n")
+    with pytest.raises(SourceError):
+        open_source(tmp_path / "x.csv")
+    (tmp_path / "r.csv").write_text("a,b\n1,5,2\n2,3,4\n")  # R's row names, numbered
+    assert open_source(tmp_path / "r.csv").shape == (2, 2)

@@ -98,6 +98,15 @@ def test_resume_refuses_other_data(tmp_path):
     assert nmfkit.resume(tmp_path / "run.zarr", X).history.sweep[-1] == 15  # finished: nothing to do
 
 
+def test_resume_notices_rows_that_changed_places(tmp_path):
+    nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
+    swapped = X.copy()
+    swapped[[30, 31]] = swapped[[31, 30]]
+    for other in (swapped, X[:, [0, 2, 1, *range(3, 40)]]):
+        with pytest.raises(StoreError, match=r"changed since the run began|not those"):
+            nmfkit.resume(tmp_path / "run.zarr", other, max_sweeps=30)
+
+
 @pytest.mark.parametrize("change", [50.0, -5.0, np.nan])
 def test_resume_notices_a_change_in_the_middle(tmp_path, change):
     np.save(tmp_path / "x.npy", X)
@@ -155,15 +164,15 @@ def test_an_existing_output_is_refused_before_any_work_and_kept(tmp_path):
 def test_the_source_is_never_overwritten(tmp_path):
     nmfkit.convert(X, tmp_path / "x.zarr")
     for out in ("x.zarr", "x.zarr/run.zarr"):
-        with pytest.raises(StoreError, match=r"which is still needed|lies inside"):
+        with pytest.raises(StoreError, match=r"still needed|lies inside"):
             nmfkit.fit(tmp_path / "x.zarr", out=tmp_path / out, overwrite=True, **QUICK)
     r = nmfkit.fit(tmp_path / "x.zarr", out=tmp_path / "run.zarr", **QUICK)
     for out in ("x.zarr", "run.zarr"):
-        with pytest.raises(StoreError, match="which is still needed"):
+        with pytest.raises(StoreError, match="still needed"):
             r.transform(X, out=tmp_path / out, overwrite=True)
-        with pytest.raises(StoreError, match="which is still needed"):
+        with pytest.raises(StoreError, match="still needed"):
             r.save(tmp_path / out, overwrite=True)
-    with pytest.raises(StoreError, match="which is still needed"):
+    with pytest.raises(StoreError, match="still needed"):
         r.transform(tmp_path / "x.zarr", out=tmp_path / "x.zarr", overwrite=True)
     assert nmfkit.open_source(tmp_path / "x.zarr").shape == (60, 40)
 
@@ -294,6 +303,94 @@ def test_a_killed_process_leaves_a_run_that_continues_exactly(tmp_path, seconds)
     assert np.array_equal(resumed.w, whole.w)
 
 
+DIES = """
+import os, sys
+import nmfkit
+from zarr.storage import LocalStore
+
+left = int(sys.argv[1])
+
+def dying(name):
+    real = getattr(LocalStore, name)
+
+    async def call(self, *arguments, **options):
+        global left
+        left -= 1
+        if left == 0:
+            os._exit(9)
+        return await real(self, *arguments, **options)
+
+    setattr(LocalStore, name, call)
+
+for name in ("set", "delete", "delete_dir"):
+    dying(name)
+nmfkit.resume("run.zarr", max_sweeps=9, threads=1)
+print(-left)
+"""
+
+
+def test_a_run_survives_death_at_any_write_of_a_resume(tmp_path, monkeypatch):
+    from nmfkit import store
+
+    monkeypatch.setattr(store, "CHUNK", 1024)  # several chunks of rows
+    np.save(tmp_path / "x.npy", X)
+    options = {"rank": 4, "tol": 0, "threads": 1, "max_sweeps": 9}
+    whole = nmfkit.fit(tmp_path / "x.npy", **options)
+    nmfkit.fit(tmp_path / "x.npy", out=tmp_path / "start.zarr", **{**options, "max_sweeps": 5})
+
+    def resumed(dies_at, folder):
+        code = DIES.replace("import nmfkit", "import nmfkit, nmfkit.store; nmfkit.store.CHUNK = 1024")
+        command = [sys.executable, "-c", code, str(dies_at)]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    def fresh(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copytree(tmp_path / "start.zarr", folder / "run.zarr")
+        return folder
+
+    writes = int(resumed(10**6, fresh("count")).stdout) + 10**6
+    assert writes > 40
+    for dies_at in sorted({*np.linspace(1, writes, 12).astype(int), *range(writes - 8, writes + 1)}):
+        folder = fresh(str(dies_at))
+        assert resumed(dies_at, folder).returncode == 9
+        resumed(max(1, writes // 2), folder)  # and once more on the way back
+        end = nmfkit.resume(folder / "run.zarr", max_sweeps=9, threads=1)
+        assert np.array_equal(end.w, whole.w), dies_at
+        assert end.objective == whole.objective
+
+
+def test_a_lower_limit_after_an_interrupt_ends_the_run_where_it_stands(tmp_path):
+    nmfkit.fit(X, out=tmp_path / "run.zarr", rank=4, tol=0, max_sweeps=3)
+    with pytest.raises(nmfkit.Interrupted):
+        nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=100, watcher=Interrupting(8))
+    r = nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=6)
+    assert (r.history.sweep[-1], r.stopped_by) == (8, "max-sweeps")
+    assert r.objective == pytest.approx(halved_squares(X, r), rel=1e-9)
+
+
+def test_moved_data_are_found_by_a_key_and_remembered(tmp_path):
+    np.savez(tmp_path / "k.npz", A=X, B=2 * X)
+    nmfkit.fit(tmp_path / "k.npz", key="A", out=tmp_path / "run.zarr", **QUICK)
+    (tmp_path / "k.npz").unlink()
+    np.save(tmp_path / "moved.npy", X)
+    assert nmfkit.resume(tmp_path / "run.zarr", tmp_path / "moved.npy", max_sweeps=17).history.sweep[-1] == 17
+    assert nmfkit.resume(tmp_path / "run.zarr", max_sweeps=19).history.sweep[-1] == 19
+    np.savez(tmp_path / "again.npz", C=X, D=X)
+    further = nmfkit.resume(tmp_path / "run.zarr", tmp_path / "again.npz", key="C", max_sweeps=21)
+    assert further.history.sweep[-1] == 21
+
+
+def test_a_saved_interrupted_run_stays_interrupted(tmp_path):
+    with pytest.raises(nmfkit.Interrupted):
+        nmfkit.fit(X, out=tmp_path / "run.zarr", watcher=Interrupting(4), **QUICK)
+    nmfkit.load(tmp_path / "run.zarr").save(tmp_path / "copy.zarr")
+    assert zarr.open_group(str(tmp_path / "copy.zarr"), mode="r").attrs["status"] == "interrupted"
+    assert nmfkit.load(tmp_path / "copy.zarr").status == "interrupted"
+    resumed = nmfkit.resume(tmp_path / "copy.zarr", X)
+    assert np.array_equal(resumed.w, nmfkit.fit(X, **QUICK).w)
+
+
 def test_a_stored_transform_is_no_run(tmp_path):
     r = nmfkit.fit(X, **QUICK)
     w = r.transform(X[:5], out=tmp_path / "new.zarr")
@@ -305,10 +402,16 @@ def test_a_stored_transform_is_no_run(tmp_path):
 
 def test_a_result_says_when_another_run_took_its_place(tmp_path):
     fitted = nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
-    loaded = nmfkit.load(tmp_path / "run.zarr")
-    nmfkit.fit(100 * X, out=tmp_path / "run.zarr", overwrite=True, **QUICK)
-    with pytest.raises(StoreError, match="holds another run by now"):
-        _ = loaded.w
+    for change in (
+        lambda: nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=20),
+        lambda: nmfkit.fit(100 * X, out=tmp_path / "run.zarr", overwrite=True, **QUICK),
+    ):
+        loaded = nmfkit.load(tmp_path / "run.zarr")
+        change()
+        with pytest.raises(StoreError, match="fitted further or replaced"):
+            _ = loaded.w
+        with pytest.raises(StoreError, match="fitted further or replaced"):
+            loaded.save(tmp_path / "copy.zarr")
     assert fitted.objective == pytest.approx(halved_squares(X, fitted))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import Machine, Output
+from nmfkit.cli.options import KEY, Machine, Output
 
 RUN = Annotated[str, typer.Argument(metavar="RUN.zarr", help="A run that nmfkit fit wrote.", show_default=False)]
 
@@ -18,6 +18,7 @@ def resume(
         typer.Argument(metavar="[SRC]", help="The same data, where they lie elsewhere now.", show_default=False),
     ] = None,
     *,
+    key: Annotated[str | None, KEY] = None,
     max_sweeps: Annotated[
         int | None, typer.Option(metavar="N", help="A new limit, to continue a finished run.")
     ] = None,
@@ -55,6 +56,7 @@ def resume(
                 memory=machine.memory,
                 threads=machine.threads,
                 checkpoint_every=checkpoint_every,
+                key=key,
                 watcher=meter,
             )
     tell_fit(result, meter, output, since=before.state.sweep)

@@ -53,7 +53,7 @@ def in_words(result: Result) -> str:
     steps = [("look at it", shell("nmfkit", "inspect", path)), ("judge it", shell("nmfkit", "score", path))]
     again = shell("nmfkit", "resume", path)
     if result.stopped_by == "max-sweeps":
-        more = max(1, 2 * problem.max_sweeps)
+        more = max(1, 2 * max(result.state.sweep, problem.max_sweeps))
         steps.append(("go on", f"{again} --max-sweeps {more}"))
     elif result.stopped_by == "time-limit":
         steps.append(("go on", f"{again} --time-limit {problem.time_limit:g}"))

@@ -49,7 +49,8 @@ def check_output(target: str | Path, *, overwrite: bool = False, keep: Iterable[
             continue
         kept = Path(text).resolve()
         if final == kept or final in kept.parents:
-            raise StoreError(f"{final} holds {kept}, which is still needed; choose another output")
+            what = "is" if final == kept else f"holds {kept}, which is"
+            raise StoreError(f"{final} {what} still needed; choose another output")
     if store := next(filter(is_zarr, final.parents), None):
         raise StoreError(f"{final} lies inside the zarr store {store}; choose an output beside it")
     if final.exists():

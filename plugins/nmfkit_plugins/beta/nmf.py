@@ -14,7 +14,7 @@ from nmfkit.lowrank import LowRank
 from nmfkit.probe import Probe
 from nmfkit.protocols import Ingredients, Initializer, Moment, Penalty, Rows, RowStore, Shared, Stats, Sweep, Term
 
-CANCELS = 3000
+CANCELS = 10_000
 """A loss below so many roundings of its constant part is summed up from residuals, not as a difference."""
 
 FLOOR = 1e-16

@@ -56,14 +56,16 @@ def _open(path: str) -> TextIO:
 
 
 def _layout(path: str, file: TextIO, delimiter: str) -> _Layout:
-    """What the first two lines tell: a first line of names, and a first column of them."""
-    lines = [cells for _, cells in islice(_lines(file, delimiter), 2)]
+    """What the first lines tell: a first line of names, and a first column of them."""
+    lines = [cells for _, cells in islice(_lines(file, delimiter), 3)]
     if not lines:
         raise SourceError(f"{path} is empty")
-    first, second = lines[0], lines[-1]
+    first, second = lines[0], lines[min(1, len(lines) - 1)]
+    counted = [line[0].strip() for line in lines[1:]] == ["1", "2"][: len(lines) - 1]
     header = len(lines) > 1 and _is_header(first, second)
     cells = second if header else first
-    short = header and len(first) == len(cells) - 1  # R writes no name above the row names
+    # R writes no name above the row names; numbers below such a line are data under a title, or rows cut short.
+    short = header and len(first) == len(cells) - 1 and (_is_name(second[0]) or counted)
     named = len(cells) > 1 and (
         all(_is_name(line[0]) for line in lines[header:]) or short or (header and not first[0].strip())
     )
