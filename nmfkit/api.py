@@ -65,8 +65,8 @@ def fit(
 ) -> Result:
     """Factorize X (m, n) into W (m, rank) and H (rank, n), nonnegative.
 
-    `x` is an array, a SciPy sparse matrix, a zarr array or group, or a path or URI of anything readable. `w`
-    and `h` are starting factors. Parts are texts (`"beta:0.5"`, `["l1:0.1"]`) or objects of your own. `memory`
+    `x` is an array, a SciPy sparse matrix, a zarr array or group, an AnnData object, a dask array, a path or a URI.
+    `w` and `h` are starting factors. Parts are texts (`"beta:0.5"`, `["l1:0.1"]`) or objects of your own. `memory`
     (bytes or "2GiB") bounds blocks, cache and rows of W; `threads` defaults to all processors. With `out` the
     run is written there as it goes, with a checkpoint every `checkpoint_every` sweeps (default: once a minute).
     Raises `UsageError` or `Incompatible` before any work, `DataError` or `SourceError` for what the data hold.

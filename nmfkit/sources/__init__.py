@@ -6,6 +6,7 @@
 | `zarr_dense`, `zarr_csr` | zarr stores of any origin, v2 and v3 |
 | `zarr_open` | which matrix a zarr group holds |
 | `files` | paths, handed to the readers that plugins offer |
+| `borrowed` | AnnData objects, dask arrays |
 | `convert` | any source → zarr that streams well |
 """
 
@@ -29,9 +30,9 @@ __all__ = ["ArraySource", "Cast", "SparseSource", "fingerprint", "open_source"]
 def open_source(x: Any, *, key: str | None = None, dtype: Any = None) -> Source:
     """Open `x` as a matrix (m, n) that is read by row blocks.
 
-    `x` is an array, a SciPy sparse matrix, a zarr array or group, a path, a URI or a `Source`; `key` names
-    the dataset inside a container. Blocks are float32 or float64: `dtype` chooses, else types that float32
-    holds exactly (bool, 8 and 16 bits) become float32 and all others float64. Raises `SourceError` for what
+    `x` is an array, a SciPy sparse matrix, a zarr array or group, an AnnData object, a dask array, a path, a URI or
+    a `Source`; `key` names the dataset inside a container. Blocks are float32 or float64: `dtype` chooses, else types
+    that float32 holds exactly (bool, 8 and 16 bits) become float32 and all others float64. Raises `SourceError` for what
     cannot be read, `DataError` for what is no numeric matrix, `UsageError` for unknown kinds of file.
     """
     forced = forced_dtype(dtype)
@@ -39,12 +40,21 @@ def open_source(x: Any, *, key: str | None = None, dtype: Any = None) -> Source:
         from nmfkit.sources.files import open_path
 
         return open_path(fspath(x), key=key, dtype=forced)
-    if type(x).__module__.partition(".")[0] == "zarr":
+    library = type(x).__module__.partition(".")[0]
+    if library == "anndata":
+        from nmfkit.sources.borrowed import open_anndata
+
+        return open_anndata(x, key=key, dtype=forced)
+    if library == "zarr":
         from nmfkit.sources.zarr_open import open_node
 
         return open_node(x, key=key, dtype=forced)
     if key is not None:
         raise UsageError(f"key {key!r} names a dataset inside a file or store; a {type(x).__name__} has none")
+    if library == "dask" and hasattr(x, "dask"):
+        from nmfkit.sources.borrowed import DaskSource
+
+        return DaskSource.open(x, forced)
     return wrap(x, uri="memory", dtype=forced)
 
 
