@@ -31,9 +31,10 @@ def open_source(x: Any, *, key: str | None = None, dtype: Any = None) -> Source:
     """Open `x` as a matrix (m, n) that is read by row blocks.
 
     `x` is an array, a SciPy sparse matrix, a zarr array or group, an AnnData object, a dask array, a path, a URI or
-    a `Source`; `key` names the dataset inside a container. Blocks are float32 or float64: `dtype` chooses, else types
-    that float32 holds exactly (bool, 8 and 16 bits) become float32 and all others float64. Raises `SourceError` for what
-    cannot be read, `DataError` for what is no numeric matrix, `UsageError` for unknown kinds of file.
+    a `Source`; `key` names the dataset inside a container. Blocks are float32 or float64: `dtype` chooses, else
+    types that float32 holds exactly (bool, 8 and 16 bits) become float32 and all others float64. Raises
+    `SourceError` for what cannot be read, `DataError` for what is no numeric matrix, `UsageError` for unknown kinds
+    of file.
     """
     forced = forced_dtype(dtype)
     if isinstance(x, str | PathLike):
