@@ -75,6 +75,10 @@ class Block(Linear, Protocol):
         """The transpose of this (rows, n) times `b` (rows, r)."""
         ...
 
+    def place(self, at: int) -> tuple[int, int]:
+        """Row and column in X of entry number `at` of `values`, counted along the rows."""
+        ...
+
 
 @dataclass(frozen=True)
 class Transposed:
@@ -146,6 +150,11 @@ class Dense:
         """xᵀ b, `b` (rows, r)."""
         return self.values.T @ b
 
+    def place(self, at: int) -> tuple[int, int]:
+        """Row and column in X of entry number `at`."""
+        row, column = divmod(at, self.shape[1])
+        return (self.first + row, column)
+
 
 @dataclass(frozen=True)
 class CSR:
@@ -198,3 +207,8 @@ class CSR:
     def tdot(self, b: Array) -> Array:
         """xᵀ b, `b` (rows, r)."""
         return kernels.csr_tdot(self.values, self.indices, self.indptr, self.n, b)
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Row and column in X of stored entry number `at`."""
+        row = int(np.searchsorted(self.indptr, at, side="right")) - 1
+        return (self.first + row, int(self.indices[at]))

@@ -22,6 +22,7 @@ from nmfkit.protocols import (
     Regularizer,
     Source,
     UpdateRule,
+    Whole,
 )
 from nmfkit.registry import Registered, registry
 
@@ -247,7 +248,7 @@ def _coupled_rows(problem: Problem, reg_w: Sequence[Any]) -> list[str]:
         f"regularizer {part_text(text)!r} couples the rows of its factor, and the rows of W are sharded: "
         "it can act on H only (--reg-h)"
         for part, text in zip(reg_w, problem.reg_w, strict=True)
-        if getattr(part, "couples_rows", False)
+        if isinstance(part, Whole) and part.couples_rows
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nmfkit.blocks import CSR, Array, Block
+from nmfkit.blocks import Array, Block
 from nmfkit.errors import DataError
 from nmfkit.stats import Least
 
@@ -150,7 +150,8 @@ def _refuse(x: Block) -> None:
         return
     for what, bad in (("NaN", np.isnan(v)), ("an infinite value", np.isinf(v)), ("a negative entry", v < 0)):
         if bool(bad.any()):
-            row, column, value = _place(x, bad)
+            at = int(np.argmax(bad.ravel()))
+            (row, column), value = x.place(at), float(x.values.ravel()[at])
             count = int(np.count_nonzero(bad))
             raise DataError(
                 f"the matrix holds {what} at row {row}, column {column} ({value!r}; {count} such in rows "
@@ -163,12 +164,3 @@ _WAY_OUT = {
     "an infinite value": "replace it by a finite one, or drop its row or column",
     "a negative entry": "nonnegative factorization needs entries ≥ 0; shift, clip or take magnitudes first",
 }
-
-
-def _place(x: Block, bad: Array) -> tuple[int, int, float]:
-    at = int(np.argmax(bad.ravel()))
-    value = float(x.values.ravel()[at])
-    if isinstance(x, CSR):
-        row = int(np.searchsorted(x.indptr, at, side="right")) - 1
-        return x.first + row, int(x.indices[at]), value
-    return x.first + at // x.shape[1], at % x.shape[1], value
