@@ -22,7 +22,7 @@ _HOMES = {
     "load": "nmfkit.api",
     "plugins": "nmfkit.api",
     "open_source": "nmfkit.sources",
-    "convert": "nmfkit.sources.convert",
+    "convert": "nmfkit.api",
     "Problem": "nmfkit.problem",
     "Result": "nmfkit.result",
     "PartSpec": "nmfkit.hookspecs",
@@ -35,12 +35,14 @@ _HOMES = {
     "DataError": "nmfkit.errors",
     "SourceError": "nmfkit.errors",
     "StoreError": "nmfkit.errors",
+    "ClusterError": "nmfkit.errors",
     "PluginError": "nmfkit.errors",
     "Interrupted": "nmfkit.errors",
 }
 
 __all__ = [
     "Caution",
+    "ClusterError",
     "DataError",
     "Incompatible",
     "Interrupted",
@@ -66,9 +68,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from nmfkit.api import explain, fit, load, plugins, resume, transform
+    from nmfkit.api import convert, explain, fit, load, plugins, resume, transform
     from nmfkit.errors import (
         Caution,
+        ClusterError,
         DataError,
         Incompatible,
         Interrupted,
@@ -82,7 +85,6 @@ if TYPE_CHECKING:
     from nmfkit.problem import Problem
     from nmfkit.result import Result
     from nmfkit.sources import open_source
-    from nmfkit.sources.convert import convert
 
 
 def __getattr__(name: str) -> Any:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from nmfkit.arguments import make_problem, refuse_odd_counts, refuse_unstorable
 from nmfkit.check import Resolved, cautions, check_data, check_source, resolve
 from nmfkit.errors import Caution, UsageError
-from nmfkit.executors.local import LocalExecutor
-from nmfkit.executors.plan import Layout, Plan, make_plan, parse_size
+from nmfkit.executors.machine import Machine, MachineOptions
+from nmfkit.executors.open import executing, local_plan, spread
+from nmfkit.executors.plan import Layout
 from nmfkit.explanation import Explanation, describe_source
 from nmfkit.hookspecs import KINDS
 from nmfkit.loop import Watcher, reason_to_stop
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
-from nmfkit.protocols import Source
+from nmfkit.protocols import Executor
 from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
 from nmfkit.run import Run
@@ -33,7 +33,7 @@ from nmfkit.start import Given
 from nmfkit.store import RunStore
 from nmfkit.versions import versions
 
-__all__ = ["explain", "fit", "load", "plugins", "resume", "transform"]
+__all__ = ["convert", "explain", "fit", "load", "plugins", "resume", "transform"]
 
 
 def fit(
@@ -55,29 +55,30 @@ def fit(
     time_limit: float | None = None,
     dtype: str | None = None,
     model_options: Mapping[str, Any] | None = None,
-    memory: str | int | None = None,
-    threads: int | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     checkpoint_every: int | None = None,
     key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
 ) -> Result:
     """Factorize X (m, n) into W (m, rank) and H (rank, n), nonnegative.
 
     `x` is an array, a SciPy sparse matrix, a zarr array or group, an AnnData object, a dask array, a path or a URI.
-    `w` and `h` are starting factors. Parts are texts (`"beta:0.5"`, `["l1:0.1"]`) or objects of your own. `memory`
-    (bytes or "2GiB") bounds blocks, cache and rows of W; `threads` defaults to all processors. With `out` the
-    run is written there as it goes, with a checkpoint every `checkpoint_every` sweeps (default: once a minute).
-    Raises `UsageError` or `Incompatible` before any work, `DataError` or `SourceError` for what the data hold.
+    `w` and `h` are starting factors. Parts are texts (`"beta:0.5"`, `["l1:0.1"]`) or objects of your own. With `out`
+    the run is written there as it goes, with a checkpoint every `checkpoint_every` sweeps (default: once a minute).
+    `machine` says where the work is done and what it may use, as `memory="2GiB"`, `threads=4` or `workers=2`: see
+    `MachineOptions`. `storage_options` open data at a URI and are not stored. Raises `UsageError` or `Incompatible`
+    before any work, `DataError` or `SourceError` for what the data hold, `ClusterError` for the cluster.
     """
     problem = make_problem(
         model=model, loss=loss, rank=rank, ranks=ranks, rule=rule, reg_w=reg_w, reg_h=reg_h, init=init, seed=seed,
         max_sweeps=max_sweeps, tol=tol, time_limit=time_limit, dtype=dtype, model_options=model_options,
     )  # fmt: skip
     return fit_problem(
-        x, problem, w=w, h=h, memory=memory, threads=threads, out=out, overwrite=overwrite,
-        checkpoint_every=checkpoint_every, key=key, watcher=watcher,
+        x, problem, w=w, h=h, out=out, overwrite=overwrite, checkpoint_every=checkpoint_every, key=key,
+        storage_options=storage_options, watcher=watcher, **machine,
     )  # fmt: skip
 
 
@@ -87,31 +88,29 @@ def fit_problem(
     *,
     w: Any = None,
     h: Any = None,
-    memory: str | int | None = None,
-    threads: int | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     checkpoint_every: int | None = None,
     key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
 ) -> Result:
     """`fit` for a `Problem` made already."""
     watcher = watcher or Warner()
-    refuse_odd_counts(threads=threads, checkpoint_every=checkpoint_every)
+    place = Machine.of(machine)
+    refuse_odd_counts(checkpoint_every=checkpoint_every)
     resolved = resolve(problem)
     if out is not None:
         refuse_unstorable(problem)
-    source = open_source(x, key=key, dtype=problem.dtype)
+    source = open_source(x, key=key, dtype=problem.dtype, storage_options=storage_options)
     if out is not None:
         check_output(str(out), overwrite=overwrite, keep=[source.uri])
     check_source(resolved, source)
-    plan = plan_for(source, resolved, memory=memory, threads=threads)
-    with _running(source, plan, out, watcher) as executor:
+    with executing(source, resolved, place, out=out, watcher=watcher) as executor:
+        plan = executor.plan
         probe = _probe(executor, resolved, watcher)
         watcher.plan(plan, cautions(resolved, source.shape))
-        watcher.stage("start")
-        initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
-        rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
         attributes = {
             "problem": resolved.problem.to_dict(),
             "seed": problem.seed,
@@ -120,15 +119,17 @@ def fit_problem(
             "layout": {**asdict(plan.layout), "memory": plan.given_memory},
         }
         run = Run(
-            resolved,
-            source,
-            attributes,
-            out=out,
-            overwrite=overwrite,
-            checkpoint_every=checkpoint_every,
+            resolved, source, executor, attributes, out=out, overwrite=overwrite, checkpoint_every=checkpoint_every,
             watcher=watcher,
-        )
-        return run.begin(executor.sweep, rows, shared)
+        )  # fmt: skip
+        try:
+            watcher.stage("start")
+            initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
+            rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
+            return run.begin(rows, shared)
+        except BaseException:
+            run.abandon()
+            raise
 
 
 def resume(
@@ -138,21 +139,23 @@ def resume(
     max_sweeps: int | None = None,
     tol: float | None = None,
     time_limit: float | None = None,
-    memory: str | int | None = None,
-    threads: int | None = None,
     key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     checkpoint_every: int | None = None,
     watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
 ) -> Result:
     """Continue the run at `path` from its last checkpoint, as if it had never stopped.
 
     The data are opened where the run found them; data that were given as an object must be given again as `x`. A
     finished run goes on with a larger `max_sweeps`, a smaller `tol` or a longer `time_limit`, as far as it was that
-    which ended it. Memory and threads are those of the run unless given; the sums are formed in the same order on
-    any number of threads, but not with another `memory`. Raises `StoreError` when the data have changed.
+    which ended it. It may go on elsewhere than it began (`machine`, as in `fit`). The memory is that of the run unless
+    given; the sums are formed in the same order on any number of threads or workers, but not with another `memory`.
+    Raises `StoreError` when the data have changed.
     """
     watcher = watcher or Warner()
-    refuse_odd_counts(threads=threads, checkpoint_every=checkpoint_every)
+    place = Machine.of(machine)
+    refuse_odd_counts(checkpoint_every=checkpoint_every)
     store = RunStore.open(path, mode="r+")
     attributes = store.attributes
     problem = Problem.from_stored(attributes["problem"])
@@ -162,25 +165,24 @@ def resume(
     state = store.restore()
     if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0):
         return load(path)
-    source = reopen(attributes["source"], x, key, problem)
-    layout = attributes["layout"]
-    plan = plan_for(
-        source, resolved, memory=layout["memory"] if memory is None else memory, threads=threads,
-        layout=Layout(layout["target"], layout["shards"], layout["tile_rows"]) if memory is None else None,
-    )  # fmt: skip
-    with _running(source, plan, path, watcher) as executor:
+    source = reopen(attributes["source"], x, key, problem, storage_options)
+    with executing(
+        source, resolved, replace(place, memory=place.memory or attributes["layout"]["memory"]), out=path,
+        watcher=watcher, layout=_stored_layout(attributes["layout"]) if place.memory is None else None,
+    ) as executor:  # fmt: skip
         probe = _probe(executor, resolved, watcher)
         refuse_changed(probe, attributes["source"], source)
         if source.uri not in (attributes["source"]["uri"], IN_MEMORY):
             attributes["source"] = describe_data(source, probe, key)  # where the next resume finds them
             store.update(source=attributes["source"])
-        watcher.plan(plan, changed_versions(attributes["versions"]))
+        watcher.plan(executor.plan, changed_versions(attributes["versions"]))
         attributes |= {"problem": problem.to_dict(), "versions": versions()}
         store.update(problem=attributes["problem"], versions=attributes["versions"])
         run = Run(
-            resolved, source, attributes, out=path, store=store, checkpoint_every=checkpoint_every, watcher=watcher
+            resolved, source, executor, attributes, out=path, store=store, checkpoint_every=checkpoint_every,
+            watcher=watcher,
         )  # fmt: skip
-        return run.go_on(executor.sweep, state)
+        return run.go_on(state)
 
 
 def transform(
@@ -191,33 +193,34 @@ def transform(
     tol: float = 1e-5,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    memory: str | int | None = None,
-    threads: int | None = None,
     key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
 ) -> Any:
     """Rows (m', rank) of W for new data `x` (m', n) on the fitted components.
 
     One read of `x` looks for entries that would spoil it, a second one fits: each block is updated until no entry
     moves by more than `tol` of the largest, at most `max_sweeps` times. With `out`, a zarr group with `w` is written
-    there, and that array is returned unread. Raises `UsageError` when the features differ in number.
+    there, and that array is returned unread. `machine` as in `fit`. Raises `UsageError` when the features differ in
+    number.
     """
     watcher = watcher or Warner()
     if not (isinstance(tol, float | int) and tol >= 0):
         raise UsageError(f"tol {tol!r} is not a number ≥ 0")
-    refuse_odd_counts(threads=threads, max_sweeps=max_sweeps)
+    place = Machine.of(machine)
+    refuse_odd_counts(max_sweeps=max_sweeps)
     result = run if isinstance(run, Result) else load(run)
     resolved = resolve(result.problem)
     shared = result.state.current
     dtype = next(iter(resolved.model.factors(shared).values())).dtype
-    source = open_source(x, key=key, dtype=np.dtype(dtype).name)
+    source = open_source(x, key=key, dtype=np.dtype(dtype).name, storage_options=storage_options)
     if out is not None:
         fitted = result.attributes["source"]["uri"]
         check_output(str(out), overwrite=overwrite, keep=[source.uri, result.path, fitted])
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
-    plan = plan_for(source, resolved, memory=memory, threads=threads)
-    with _running(source, plan, out, watcher) as executor:
+    with executing(source, resolved, place, out=out, watcher=watcher) as executor:
         watcher.stage("probe")
         probe = survey(executor.sweep, source, empty=True)
         if probe.nonzero:
@@ -229,29 +232,68 @@ def transform(
         if out is not None:
             from nmfkit.transformed import write_transformed
 
-            return write_transformed(out, rows, source, result, overwrite=overwrite)
+            return write_transformed(out, rows, source, result, executor.each, overwrite=overwrite)
         return rows.read(0, source.shape[0])[resolved.model.row_factors[0]]
+
+
+def convert(
+    src: Any,
+    dst: str | os.PathLike[str],
+    *,
+    transpose: bool = False,
+    dtype: Any = None,
+    chunk_mb: float = 8,
+    key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
+) -> dict[str, Any]:
+    """Write `src` to the directory `dst` as zarr that streams well by row blocks; returns what was written.
+
+    A dense matrix becomes the array `X` in chunks of whole rows of about `chunk_mb` MiB, a sparse one a CSR group in
+    AnnData's layout; names of rows and features go along. With workers (`machine`, as in `fit`) the rows are shared
+    out among them. `dst` appears only when complete. Raises `StoreError` where it exists without `overwrite`, or
+    cannot be written.
+    """
+    from nmfkit.sources.convert import convert as write
+
+    place = Machine.of(machine)
+    with spread(place, out=dst, watcher=watcher or Watcher()) as each:
+        return write(
+            src, Path(dst), transpose=transpose, dtype=dtype, chunk_mb=chunk_mb, key=key, overwrite=overwrite,
+            storage_options=storage_options, each=each,
+        )  # fmt: skip
 
 
 def explain(
     x: Any,
     *,
-    memory: str | int | None = None,
-    threads: int | None = None,
     key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     problem: Problem | None = None,
     **fields: Any,
 ) -> Explanation:
-    """What `fit` would do with the same arguments: parts and their origins, blocks, bytes, memory; runs nothing."""
+    """What `fit` would do with the same arguments: parts and their origins, blocks, bytes, memory.
+
+    It runs nothing, but where workers are to do it: these are asked whether they can, and sweep over a few blocks, from
+    which the time of a sweep follows.
+    """
     for name in ("w", "h", "out", "overwrite", "checkpoint_every", "watcher"):
         fields.pop(name, None)
+    options = {name: fields.pop(name) for name in MachineOptions.__annotations__ if name in fields}
+    place = Machine.of(options)  # type: ignore[arg-type]
     problem = problem or make_problem(**fields)
     resolved = resolve(problem)
-    source = open_source(x, key=key, dtype=problem.dtype)
+    source = open_source(x, key=key, dtype=problem.dtype, storage_options=storage_options)
     check_source(resolved, source)
-    plan = plan_for(source, resolved, memory=memory, threads=threads)
-    notes = cautions(resolved, source.shape)
-    return Explanation(resolved, describe_source(source), plan, tuple(notes))
+    notes = tuple(cautions(resolved, source.shape))
+    if place.is_here:
+        return Explanation(resolved, describe_source(source), local_plan(source, resolved, place), notes)
+    from nmfkit.executors.forecast import forecasting
+
+    with forecasting(source, resolved, place) as (plan, crew, found):
+        return Explanation(resolved, describe_source(source), plan, notes, crew, found)
 
 
 def plugins() -> list[Registered]:
@@ -259,47 +301,17 @@ def plugins() -> list[Registered]:
     return [part for kind in KINDS for part in registry().of_kind(kind)]
 
 
-def plan_for(
-    source: Source,
-    resolved: Resolved,
-    *,
-    memory: str | int | None,
-    threads: int | None,
-    layout: Layout | None = None,
-) -> Plan:
-    """The plan of a fit of `resolved` on `source`; `layout` repeats that of an earlier one."""
-    return make_plan(
-        source,
-        width=sum(resolved.problem.ranks),
-        dtype=source.dtype,
-        elementwise=resolved.model.elementwise,
-        forms_product=resolved.model.forms_product,
-        memory=None if memory is None else parse_size(memory),
-        threads=threads,
-        layout=layout,
-    )
+def _stored_layout(stored: Mapping[str, Any]) -> Layout:
+    """The layout of a run, from its attributes."""
+    return Layout(stored["target"], stored["shards"], stored["tile_rows"], stored.get("fan_in", 0))
 
 
-def _probe(executor: LocalExecutor, resolved: Resolved, watcher: Watcher) -> Probe:
+def _probe(executor: Executor, resolved: Resolved, watcher: Watcher) -> Probe:
     watcher.stage("probe")
     probe = survey(executor.sweep, executor.source)
     check_data(resolved, probe, executor.source.dtype)
     watcher.found(probe)
     return probe
-
-
-@contextmanager
-def _running(
-    source: Source, plan: Plan, out: str | os.PathLike[str] | None, watcher: Watcher
-) -> Iterator[LocalExecutor]:
-    scratch = Path(out).absolute().parent if out is not None and "://" not in str(out) else None
-    executor = LocalExecutor(
-        source, plan, scratch=scratch if scratch and scratch.is_dir() else None, on_block=watcher.block
-    )
-    try:
-        yield executor
-    finally:
-        executor.close()
 
 
 class Warner(Watcher):

@@ -38,7 +38,8 @@ SCALES = {"float32": (1e-12, 1e12), "float64": (1e-90, 1e90)}
 class Resolved:
     """A problem with its parts built and found to fit.
 
-    `problem` has `auto` replaced by the rule chosen; `origins` says which distribution each part came from.
+    `problem` has `auto` replaced by the rule chosen; `origins` says which distribution each part came from, and
+    `distributions` names them all.
     """
 
     problem: Problem
@@ -46,6 +47,7 @@ class Resolved:
     initializer: Any
     ingredients: Ingredients
     origins: dict[str, str]
+    distributions: frozenset[str] = frozenset()
 
 
 def resolve(problem: Problem) -> Resolved:
@@ -71,7 +73,7 @@ def resolve(problem: Problem) -> Resolved:
             chosen, rule = _choose_rule(problem, loss, reg_w, reg_h, misfits)
             if chosen:
                 problem = problem.replace(rule=chosen)
-                builder.origins["rule"] = _origin(registry().get("rule", chosen))
+                builder.note("rule", registry().get("rule", chosen))
         else:
             misfits += _rule_misfits(problem, rule, part_text(problem.rule), loss, reg_w, reg_h)
             if misfits:
@@ -83,7 +85,7 @@ def resolve(problem: Problem) -> Resolved:
     model = _build_model(problem, model_factory, ingredients)
     if reasons := list(model.misfits()):
         raise Incompatible(reasons)
-    return Resolved(problem, model, initializer, ingredients, builder.origins)
+    return Resolved(problem, model, initializer, ingredients, builder.origins, frozenset(builder.distributions))
 
 
 def check_source(resolved: Resolved, source: Source) -> None:
@@ -145,6 +147,12 @@ class _Builder:
     def __init__(self) -> None:
         self.faults: list[str] = []
         self.origins: dict[str, str] = {}
+        self.distributions: set[str] = set()
+
+    def note(self, role: str, registered: Registered) -> None:
+        """Keep where the part of that role is from."""
+        self.origins[role] = f"{registered.distribution} {registered.version}"
+        self.distributions.add(registered.distribution)
 
     def part(self, kind: str, text: Any, role: str) -> Any:
         """The part, an object as it is; None with a fault noted when it cannot be built."""
@@ -158,7 +166,7 @@ class _Builder:
         except UsageError as error:
             self.faults.append(str(error))
             return None
-        self.origins[role] = _origin(registered)
+        self.note(role, registered)
         return part
 
     def factory(self, kind: str, text: Any) -> Any:
@@ -170,12 +178,8 @@ class _Builder:
         except UsageError as error:
             self.faults.append(str(error))
             return None
-        self.origins[kind] = _origin(registered)
+        self.note(kind, registered)
         return registered.load()
-
-
-def _origin(registered: Registered) -> str:
-    return f"{registered.distribution} {registered.version}"
 
 
 def _listed(faults: Sequence[str]) -> str:

@@ -45,6 +45,10 @@ class StoreError(NmfkitError):
     """A run or an output cannot be read or written."""
 
 
+class ClusterError(NmfkitError):
+    """The cluster is out of reach, lost, or runs other software than this process."""
+
+
 class PluginError(NmfkitError):
     """A plugin is broken, or two plugins claim one name."""
 

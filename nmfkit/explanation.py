@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from nmfkit.check import Resolved
 from nmfkit.executors.plan import Plan, size_text
 from nmfkit.problem import part_text
 from nmfkit.protocols import Source
+
+if TYPE_CHECKING:
+    from nmfkit.executors.forecast import Forecast
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Explanation:
     source: dict[str, Any]
     plan: Plan
     cautions: tuple[str, ...]
+    crew: str | None = None
+    forecast: Forecast | None = None
 
     @property
     def operations_per_sweep(self) -> float:
@@ -42,6 +47,8 @@ class Explanation:
             "plan": self.plan.describe(),
             "operations_per_sweep": self.operations_per_sweep,
             "cautions": list(self.cautions),
+            "crew": self.crew,
+            "forecast": None if self.forecast is None else self.forecast.as_dict(),
         }
 
     def __str__(self) -> str:
@@ -80,15 +87,19 @@ class Explanation:
             else f"{size_text(p.bytes_per_sweep)} (cache {size_text(p.cache_bytes)})"
         )
         tile = f"tiles of {p.tile_rows:,} rows" if p.tile_rows else "whole blocks"
-        where = "in memory" if p.rows_resident else "in scratch files"
+        where = "in the run" if p.workers else "in memory" if p.rows_resident else "in scratch files"
+        threads = (f"{_count(p.workers, 'worker')} of " if p.workers else "") + _count(p.threads, "thread")
+        each = " for each worker" if p.workers else ""
         return [
             "Layout",
+            *([] if self.crew is None else [f"  on {self.crew}"]),
             f"  {_count(len(p.bounds), 'block')} of at most {size_text(p.block_bytes)}, {tile}, "
-            f"{_count(len(p.shards), 'shard')} on {_count(p.threads, 'thread')}",
+            f"{_count(len(p.shards), 'shard')} on {threads}",
             f"  read per sweep   {reads}",
             f"  work per sweep   {_scaled(self.operations_per_sweep)} operations",
-            f"  memory           budget {size_text(p.memory)}: shared factors and statistics "
+            f"  memory           budget {size_text(p.memory)}{each}: shared factors and statistics "
             f"{size_text(p.shared_bytes)}, W {size_text(p.rows_bytes)} {where}",
+            *([] if self.forecast is None else self.forecast.lines()),
         ]
 
     def _notes(self) -> list[str]:

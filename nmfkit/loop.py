@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import Problem
-from nmfkit.protocols import Model, RowStore, Shared, Stats, Sweep
+from nmfkit.protocols import Executor, Model, RowStore, Shared, Stats
 
 WINDOW = 10
 """Sweeps over which the relative decrease is measured, so that one slow sweep does not end a fit."""
@@ -32,14 +32,19 @@ class State:
     """A fit between two sweeps.
 
     `rows` were fitted to `current`, and `history[-1]` is the objective of that pair; `following` is what the
-    next sweep starts from. Continuing from `rows` and `following` repeats the uninterrupted fit exactly.
+    next sweep starts from. Continuing from `rows` and `following` repeats the uninterrupted fit exactly. While a fit
+    runs, both may be held by its executor; `fetched` makes them plain.
     """
 
     rows: RowStore
-    current: Shared
-    following: Shared
+    current: Any
+    following: Any
     history: tuple[Record, ...] = field(repr=False)
     stopped_by: str | None = None
+
+    def fetched(self, executor: Executor) -> State:
+        """This state with plain shared states."""
+        return replace(self, current=executor.fetch(self.current), following=executor.fetch(self.following))
 
     @property
     def sweep(self) -> int:
@@ -54,10 +59,10 @@ class State:
 
 def iterate(
     model: Model,
-    sweep: Sweep,
+    executor: Executor,
     problem: Problem,
     rows: RowStore,
-    shared: Shared,
+    shared: Any,
     history: tuple[Record, ...] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[State]:
@@ -70,8 +75,7 @@ def iterate(
     before = history[-1].seconds if history else 0.0
     records = list(history)
     while True:
-        rows, stats = sweep(model.local, rows, shared)
-        objective = model.objective(shared, stats)
+        rows, objective, following = executor.advance(model, rows, shared)
         number = records[-1].sweep + 1 if records else 0
         if not math.isfinite(objective):
             raise NmfkitError(
@@ -79,7 +83,6 @@ def iterate(
                 "try dtype float64, or another starting point"
             )
         records.append(Record(number, objective, before + clock() - started))
-        following = _apply(model, shared, stats)
         stopped_by = reason_to_stop(problem, records, clock() - started)
         yield State(rows, shared, following, tuple(records), stopped_by)
         if stopped_by:
@@ -87,10 +90,14 @@ def iterate(
         shared = following
 
 
-def _apply(model: Model, shared: Shared, stats: Stats) -> Shared:
+def concluded(model: Model, shared: Shared, stats: Stats) -> tuple[float, Shared]:
+    """What follows from the sums of a sweep: the objective and the next shared state (as it was, without one)."""
+    objective = float(model.objective(shared, stats))
+    if not math.isfinite(objective):
+        return objective, shared
     try:
         with np.errstate(over="raise"):
-            return model.apply(shared, stats)
+            return objective, model.apply(shared, stats)
     except FloatingPointError as error:
         raise NmfkitError(
             f"{error} in the update of the shared factors: numbers have left the range of their dtype; rescale the "
@@ -116,7 +123,13 @@ class Watcher:
     """Hears of a fit's progress; override what is of interest."""
 
     def stage(self, name: str) -> None:
-        """A new stage begins: "probe", "start", "sweeps", "write"."""
+        """A new stage begins: "cluster", "staging", "probe", "start", "sweeps", "write"."""
+
+    def crew(self, crew: Any) -> None:
+        """The workers are there, and can do what is asked; `str(crew)` says who they are."""
+
+    def slow(self, worker: str, part: float) -> None:
+        """Most of a sweep is done, and `worker` has done `part` of its share; called from another thread."""
 
     def found(self, probe: Any) -> None:
         """The data have been looked at: a `Probe`."""

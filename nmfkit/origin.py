@@ -32,13 +32,19 @@ def describe_data(source: Source, probe: Probe, key: str | None) -> dict[str, An
     }
 
 
-def reopen(stored: Mapping[str, Any], x: Any, key: str | None, problem: Problem) -> Source:
+def reopen(
+    stored: Mapping[str, Any],
+    x: Any,
+    key: str | None,
+    problem: Problem,
+    options: Mapping[str, Any] | None = None,
+) -> Source:
     """The data of a run, from `x` or where they were; raises `StoreError` if they are gone or visibly others."""
     if x is None:
         x, key = stored["uri"], key or stored.get("key")
         if x == IN_MEMORY:
             raise StoreError("the run was fitted to data in memory; pass the same data again: nmfkit.resume(path, X)")
-    source = open_source(x, key=key, dtype=problem.dtype or stored["dtype"])
+    source = open_source(x, key=key, dtype=problem.dtype or stored["dtype"], storage_options=options)
     if list(source.shape) != list(stored["shape"]) or fingerprint(source) != stored["fingerprint"]:
         raise StoreError(
             f"the data at {source.uri} ({source.shape[0]} × {source.shape[1]}) are not those that the run was fitted "

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from nmfkit.blocks import Array, Block, Linear
 from nmfkit.gram import Gram
 from nmfkit.lowrank import LowRank, formed
 from nmfkit.probe import Probe
 from nmfkit.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from nmfkit.executors.each import Each
+    from nmfkit.executors.plan import Plan
 
 Stats: TypeAlias = Any
 """Additive statistics: a float, an array, a LowRank, or a tuple, list or dict of those."""
@@ -386,8 +390,17 @@ class Source(Protocol):
 class RowStore(Protocol):
     """All rows of the row-sharded factors after one sweep; a sweep returns a new one and leaves the old intact."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the rows can be read for as long as this object lives, also when the fit has ended."""
+        ...
+
     def read(self, lo: int, hi: int) -> Rows:
         """The rows `lo` … `hi` of every factor."""
+        ...
+
+    def part(self, lo: int, hi: int) -> RowStore:
+        """What is needed to read nothing but the rows `lo` … `hi`; pickles, unless the rows are `lasting`."""
         ...
 
 
@@ -405,15 +418,42 @@ class Sweep(Protocol):
 
 
 class Executor(Protocol):
-    """A place to run sweeps over one source: threads here, or workers elsewhere."""
+    """A place to run sweeps over one source: threads here, or workers elsewhere.
+
+    Between sweeps an executor may keep the shared state where its workers are: then it is a *held* state, which
+    `sweep` and `advance` take as they take a plain one, and `fetch` turns into a plain one.
+    """
+
+    @property
+    def source(self) -> Source:
+        """The matrix, as sweeps read it."""
+        ...
+
+    @property
+    def plan(self) -> Plan:
+        """How the fit is laid out here."""
+        ...
 
     @property
     def sweep(self) -> Sweep:
         """One pass over the source's blocks."""
         ...
 
+    @property
+    def each(self) -> Each:
+        """Independent calls, for work other than sweeps."""
+        ...
+
+    def advance(self, model: Model, rows: RowStore, shared: Any) -> tuple[RowStore, float, Any]:
+        """A sweep of `model.local`: the new rows, their objective with `shared`, the following (held) state."""
+        ...
+
+    def fetch(self, shared: Any) -> Shared:
+        """A plain shared state from a held one; needs no worker."""
+        ...
+
     def close(self) -> None:
-        """Let go of threads, caches and scratch space."""
+        """Let go of threads, caches and scratch space; rows and states that are not kept elsewhere are lost."""
         ...
 
 

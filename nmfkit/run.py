@@ -8,31 +8,35 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from nmfkit.check import Resolved
-from nmfkit.errors import Interrupted, StoreError
+from nmfkit.errors import Interrupted, NmfkitError, StoreError
+from nmfkit.executors.blobs import Blobs
+from nmfkit.executors.rows import ResidentRows
 from nmfkit.interrupts import deferred
 from nmfkit.loop import State, Watcher, iterate, reason_to_stop
-from nmfkit.protocols import RowStore, Shared, Source, Sweep
+from nmfkit.protocols import Executor, RowStore, Shared, Source
 from nmfkit.result import Result
 from nmfkit.sources.staging import local_path
-from nmfkit.store import FINAL, RunStore, StoredRows
+from nmfkit.store import FINAL, RunStore
 
 CHECKPOINT_SECONDS = 60.0
 """Time between checkpoints when no number of sweeps is given."""
 
 
 class Run:
-    """A fit of `resolved` on `source`, kept at `out` if that is given: from its first state on, not before.
+    """A fit of `resolved` on `source` by `executor`, kept at `out` if that is given.
 
-    `attributes` are those of the run store. `store` is that of a run that goes on.
+    `attributes` are those of the run store. `store` is that of a run that goes on. A new one appears with its first
+    checkpoint; where workers keep rows in it, before the first sweep.
     """
 
     def __init__(
         self,
         resolved: Resolved,
         source: Source,
+        executor: Executor,
         attributes: Mapping[str, Any],
         *,
         out: str | os.PathLike[str] | None = None,
@@ -41,29 +45,39 @@ class Run:
         checkpoint_every: int | None = None,
         watcher: Watcher,
     ) -> None:
-        self.resolved, self.source, self.attributes = resolved, source, dict(attributes)
+        self.resolved, self.source, self.executor, self.attributes = resolved, source, executor, dict(attributes)
         self.checkpoint_every, self.watcher = checkpoint_every, watcher
         self._out = None if out is None else str(local_path(str(out)))
         self._overwrite, self._store = overwrite, store
         self._started = time.monotonic()
+        if self._out is not None and isinstance(executor, WorksInRun):
+            with self._writing():
+                pass
+            assert self._store is not None
+            executor.work_in(self._store.work)
 
-    def begin(self, sweep: Sweep, rows: RowStore, shared: Shared) -> Result:
+    def begin(self, rows: RowStore, shared: Shared) -> Result:
         """Fit from a start."""
-        return self._finish(self._loop(sweep, rows, shared))
+        return self._finish(self._loop(rows, shared))
 
-    def go_on(self, sweep: Sweep, state: State) -> Result:
+    def abandon(self) -> None:
+        """Remove a run that ended before it held anything."""
+        if self._store is not None and self._store.kept is None:
+            self._store.remove()
+
+    def go_on(self, state: State) -> Result:
         """Fit on from a state, unless it is at its end by the problem's present limits."""
         reason = reason_to_stop(self.resolved.problem, list(state.history), 0.0)
         if reason is None:
-            state = self._loop(sweep, state.rows, state.following, state)
+            state = self._loop(state.rows, state.following, state)
         return self._finish(replace(state, stopped_by=reason or state.stopped_by))
 
-    def _loop(self, sweep: Sweep, rows: RowStore, shared: Shared, earlier: State | None = None) -> State:
+    def _loop(self, rows: RowStore, shared: Shared, earlier: State | None = None) -> State:
         self.watcher.stage("sweeps")
         state, saved = earlier, time.monotonic()
         history = earlier.history if earlier else ()
         try:
-            for state in iterate(self.resolved.model, sweep, self.resolved.problem, rows, shared, history):
+            for state in iterate(self.resolved.model, self.executor, self.resolved.problem, rows, shared, history):
                 self.watcher.sweep(state)
                 if not state.stopped_by and self._is_due(state, saved):
                     self._checkpoint(state)
@@ -73,6 +87,12 @@ class Run:
                 raise
             self._checkpoint(state, status="interrupted", objective=state.objective)
             raise Interrupted(self._out, state.sweep) from None
+        except StoreError:
+            raise  # says itself what is kept
+        except Exception as error:
+            if state is not None and self._out is not None:
+                error.add_note(self._keep(state))
+            raise
         assert state is not None
         return state
 
@@ -83,11 +103,19 @@ class Run:
             return state.sweep > 0 and state.sweep % self.checkpoint_every == 0
         return time.monotonic() - saved >= CHECKPOINT_SECONDS
 
+    def _keep(self, state: State) -> str:
+        """Keep the last good state when something has gone wrong; returns a sentence on it."""
+        try:
+            self._checkpoint(state, status="interrupted", objective=state.objective)
+        except NmfkitError as error:
+            return f"the last sweep could not be kept: {error}"
+        return f"sweep {state.sweep} is kept; continue from it with: {_resume(self._out)}"
+
     def _checkpoint(self, state: State, **attributes: Any) -> None:
         """Keep `state`, so that a later `resume` continues from it; with `attributes`, as the last thing done."""
         with deferred(forget=bool(attributes)), self._writing() as store:
             if store.kept != state.sweep:
-                store.checkpoint(state, self.source.shape[0])
+                store.checkpoint(state.fetched(self.executor), self.source.shape[0], self.executor.each)
             if attributes and store.slot != FINAL:
                 store.update(**attributes)
         self.watcher.checkpoint(state.sweep)
@@ -97,14 +125,17 @@ class Run:
         seconds = time.monotonic() - self._started
         timings = {"total_seconds": seconds, "sweep_seconds": state.history[-1].seconds}
         attributes = {**self.attributes, "timings": timings}
+        state = state.fetched(self.executor)
         if self._out is not None:
             self.watcher.stage("write")
             with deferred(forget=True), self._writing() as store:
                 factors = self.resolved.model.factors(state.current)
-                store.finish(state, self.source.shape[0], factors, timings=timings)
+                store.finish(state, self.source.shape[0], factors, self.executor.each, timings=timings)
                 attributes = store.attributes
-        if self._store is not None and isinstance(state.rows, StoredRows):
-            state = self._store.restore()  # the slot that they came from is gone
+        if not state.rows.lasting:
+            # What they came from is gone, or goes with the executor.
+            lasting = ResidentRows(state.rows.read(0, self.source.shape[0])) if self._store is None else None
+            state = replace(state, rows=lasting) if lasting else self._restored()
         return Result(
             problem=self.resolved.problem,
             state=state,
@@ -114,6 +145,10 @@ class Run:
             feature_names=self.source.feature_names,
             path=self._out,
         )
+
+    def _restored(self) -> State:
+        assert self._store is not None
+        return self._store.restore()
 
     @contextmanager
     def _writing(self) -> Iterator[RunStore]:
@@ -131,5 +166,20 @@ class Run:
         try:
             yield self._store
         except StoreError as error:
-            resume = f"nmfkit resume {shlex.quote(self._out)}"
-            raise StoreError(f"{error}; sweep {self._store.kept} is kept, continue from it with: {resume}") from error
+            kept = self._store.kept
+            if kept is None:
+                raise StoreError(f"{error}; nothing is kept yet") from error
+            raise StoreError(f"{error}; sweep {kept} is kept, continue from it with: {_resume(self._out)}") from error
+
+
+def _resume(path: str | None) -> str:
+    return f"nmfkit resume {shlex.quote(str(path))}"
+
+
+@runtime_checkable
+class WorksInRun(Protocol):
+    """An executor whose workers keep rows of W and shared states in the run itself."""
+
+    def work_in(self, blobs: Blobs) -> None:
+        """Keep them in `blobs` from now on."""
+        ...

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from nmfkit.api import plan_for
 from nmfkit.blocks import Array, Block
 from nmfkit.check import Resolved, check_data, resolve
 from nmfkit.errors import StoreError, UsageError
-from nmfkit.executors.local import LocalExecutor
+from nmfkit.executors.machine import Machine, MachineOptions
+from nmfkit.executors.open import executing
 from nmfkit.loop import Watcher
 from nmfkit.lowrank import LowRank
 from nmfkit.origin import IN_MEMORY
@@ -57,21 +58,25 @@ def score(
     x: Any = None,
     *,
     key: str | None = None,
-    memory: str | int | None = None,
-    threads: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
 ) -> Score:
-    """Judge `run` on the data that it was fitted to, or on other data `x` whose rows are fitted to its H first."""
+    """Judge `run` on the data that it was fitted to, or on other data `x` whose rows are fitted to its H first.
+
+    `machine` as in `fit`.
+    """
+    place = Machine.of(machine)
     watcher = watcher or Watcher()
     result = run if isinstance(run, Result) else load(run)
     resolved = resolve(result.problem)
     shared = result.state.current
     row, factor, v = _product(result, resolved)
-    source = _own_source(result) if x is None else _other_source(result, x, key, v.dtype)
-    plan = plan_for(source, resolved, memory=memory, threads=threads)
-    with LocalExecutor(source, plan, on_block=watcher.block) as executor:
+    options = storage_options
+    source = _own_source(result, options) if x is None else _other_source(result, x, key, v.dtype, options)
+    with executing(source, resolved, place, watcher=watcher) as executor:
         watcher.stage("probe")
-        probe = survey(executor.sweep, source)
+        probe = survey(executor.sweep, executor.source)
         check_data(resolved, probe)
         watcher.stage("score")
         loss = resolved.ingredients.loss or _HalfSquares()
@@ -178,12 +183,12 @@ def _product(result: Result, resolved: Resolved) -> tuple[str, str, Array]:
     )
 
 
-def _own_source(result: Result) -> Source:
+def _own_source(result: Result, options: Mapping[str, Any] | None) -> Source:
     """The data of the fit, if they are where they were and as they were."""
     stored = result.attributes["source"]
     if stored["uri"] == IN_MEMORY:
         raise StoreError("the run was fitted to data in memory; name the data: nmfkit.score.score(run, X)")
-    source = open_source(stored["uri"], key=stored.get("key"), dtype=stored["dtype"])
+    source = open_source(stored["uri"], key=stored.get("key"), dtype=stored["dtype"], storage_options=options)
     if fingerprint(source) != stored["fingerprint"]:
         raise StoreError(
             f"the data at {source.uri} have changed since the fit; name the data to score the components on them: "
@@ -192,8 +197,8 @@ def _own_source(result: Result) -> Source:
     return source
 
 
-def _other_source(result: Result, x: Any, key: str | None, dtype: Any) -> Source:
-    source = open_source(x, key=key, dtype=np.dtype(dtype).name)
+def _other_source(result: Result, x: Any, key: str | None, dtype: Any, options: Mapping[str, Any] | None) -> Source:
+    source = open_source(x, key=key, dtype=np.dtype(dtype).name, storage_options=options)
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
     return source

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nmfkit.blocks import Array, Block
+from nmfkit.blocks import Array
 from nmfkit.errors import UsageError
+from nmfkit.executors.rows import ResidentRows
 from nmfkit.probe import Probe
-from nmfkit.protocols import Initializer, Rows, RowStore, Shared, Stats, Sweep
+from nmfkit.protocols import Initializer, RowStore, Sweep
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,9 @@ class Given:
             else self.other.start(sweep, probe, rank, seed, dtype)
         )
         if self.w is not None:
-            rows, _ = sweep(GivenRows(np.asarray(self.w, dtype=dtype)), None, {}, data=False)
+            rows = ResidentRows({"w": np.asarray(self.w, dtype=dtype)})
         assert rows is not None
         return rows, np.asarray(h if self.h is None else self.h, dtype=dtype)
-
-
-@dataclass(frozen=True)
-class GivenRows:
-    """The step that hands each block its rows."""
-
-    w: Array
-
-    def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
-        """{"w": (rows, rank)}, and no statistics."""
-        del rows, shared
-        return {"w": self.w[x.first : x.first + x.shape[0]]}, ()
 
 
 def _faults(name: str, factor: Array | None, shape: tuple[int, int]) -> list[str]:

@@ -11,9 +11,10 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeGuard
 from uuid import uuid4
 
 import numpy as np
@@ -21,6 +22,9 @@ import zarr
 
 from nmfkit.blocks import Array
 from nmfkit.errors import SourceError, StoreError
+from nmfkit.executors.blobs import Blobs
+from nmfkit.executors.block_rows import BlockRows
+from nmfkit.executors.each import Each, serially
 from nmfkit.loop import Record, State
 from nmfkit.protocols import Rows, RowStore
 from nmfkit.sources.staging import reason, staged
@@ -35,22 +39,58 @@ FINAL = "final"
 CHUNK = 8 * 2**20
 """Bytes of a chunk of rows."""
 
+WORK = "checkpoint/work"
+"""Where workers keep what they hand each other."""
 
+
+@dataclass(frozen=True)
+class ArrayRows:
+    """Rows in zarr arrays, by factor; workers open them by themselves."""
+
+    places: dict[str, Place]
+
+    lasting: ClassVar[bool] = False
+
+    def read(self, lo: int, hi: int) -> Rows:
+        """The rows `lo` … `hi`."""
+        return {name: np.asarray(a[lo:hi]) for name, a in self._arrays.items()}
+
+    def part(self, lo: int, hi: int) -> ArrayRows:
+        """These: nothing of them is in memory."""
+        del lo, hi
+        return self
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return {name: place.open_array() for name, place in self.places.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"places": self.places}
+
+
+@dataclass(frozen=True)
 class StoredRows:
-    """Rows of the row-sharded factors in zarr arrays, read as a fit continues or a result is loaded.
+    """Rows of a run on disk, read as a fit continues or a result is loaded.
 
     `token` is that of the checkpoint they belong to: once the run at `path` holds another, reading is refused.
     """
 
-    def __init__(self, arrays: Mapping[str, Any], path: str, token: str) -> None:
-        self.arrays, self._path, self._token = dict(arrays), path, token
+    rows: RowStore
+    path: str
+    token: str
+
+    lasting: ClassVar[bool] = False
 
     def read(self, lo: int, hi: int) -> Rows:
         """The rows `lo` … `hi`; raises `StoreError` where they cannot be read, or are no longer what was loaded."""
-        if RunStore.open(self._path).token != self._token:
-            raise StoreError(f"{self._path} has been fitted further or replaced since it was loaded; load it again")
-        with _explained("read", self._path):
-            return {name: np.asarray(a[lo:hi]) for name, a in self.arrays.items()}
+        if RunStore.open(self.path).token != self.token:
+            raise StoreError(f"{self.path} has been fitted further or replaced since it was loaded; load it again")
+        with _explained("read", self.path):
+            return self.rows.read(lo, hi)
+
+    def part(self, lo: int, hi: int) -> StoredRows:
+        """What reads nothing but those rows."""
+        return StoredRows(self.rows.part(lo, hi), self.path, self.token)
 
 
 class RunStore:
@@ -58,6 +98,7 @@ class RunStore:
 
     def __init__(self, path: str, group: zarr.Group) -> None:
         self.path, self.group = path, group
+        self._kept: RowStore | None = None  # the rows that the valid checkpoint refers to must not be removed
 
     # --- opening ---------------------------------------------------------------------------------------
 
@@ -91,6 +132,10 @@ class RunStore:
         with _explained("write", str(path)), staged(str(path), overwrite=overwrite) as aside:
             yield cls(str(path), zarr.open_group(str(aside), mode="w", attributes={**identity, **attributes}))
 
+    def remove(self) -> None:
+        """Take the whole run away."""
+        Blobs(Place.of(self.group), "").clear()
+
     @property
     def attributes(self) -> dict[str, Any]:
         """The group's attributes: problem, source, status, objective, seed, versions, timings."""
@@ -121,39 +166,59 @@ class RunStore:
         value = self.group["checkpoint"].attrs.get(name) if "checkpoint" in self.group else None
         return None if value is None else str(value)
 
+    @property
+    def work(self) -> Blobs:
+        """Where workers keep rows of W and shared states between sweeps."""
+        return Blobs(Place.of(self.group), WORK)
+
     # --- checkpoints -----------------------------------------------------------------------------------
 
-    def checkpoint(self, state: State, count: int) -> None:
-        """Write `state` (of `count` rows) into a fresh slot, make that the valid one, drop the one before."""
+    def checkpoint(self, state: State, count: int, each: Each = serially) -> None:
+        """Write `state` (of `count` rows) into a fresh slot, make that the valid one, drop the one before.
+
+        Rows that workers keep in this run already are not copied, and stay for as long as the checkpoint is valid.
+        Those of earlier sessions are removed.
+        """
         with _explained("write a checkpoint to", self.path):
             root = self.group.require_group("checkpoint")
             old = root.attrs.get("slot")
             slot = "b" if old == "a" else "a"
             group = root.create_group(slot, overwrite=True)
-            write_rows(group.create_group("rows"), state.rows, count)
+            if self._has(state.rows):
+                _write_array(group, "edges", state.rows.edges)
+                group.attrs.update({"session": state.rows.blobs.prefix, "generation": state.rows.generation})
+            else:
+                write_rows(group.create_group("rows"), state.rows, count, each)
             self._write_state(group, state)
             self._commit(slot, state)
+            self._kept = state.rows
             if old is not None:
                 del root[str(old)]
 
-    def finish(self, state: State, count: int, factors: Mapping[str, Array], **attributes: Any) -> None:
+    def _has(self, rows: RowStore) -> TypeGuard[BlockRows]:
+        """Whether `rows` lie in this run, where workers have written them."""
+        return isinstance(rows, BlockRows) and rows.blobs.place == Place.of(self.group)
+
+    def finish(
+        self, state: State, count: int, factors: Mapping[str, Array], each: Each = serially, **attributes: Any
+    ) -> None:
         """Write the result: factors, history, and what continuing it needs; `status` becomes done last.
 
         While the factors of an older result are overwritten, a checkpoint of the new one is the valid copy.
         """
         with _explained("write the result to", self.path):
             if not (self.slot == FINAL and self.kept == state.sweep):
-                self._write_result(state, count, factors)
+                self._write_result(state, count, factors, each)
             done: dict[str, Any] = {"status": "done", "stopped_by": state.stopped_by}
             self.group.attrs.update({**done, "objective": state.objective, "sweeps": state.sweep, **attributes})
 
-    def _write_result(self, state: State, count: int, factors: Mapping[str, Array]) -> None:
+    def _write_result(self, state: State, count: int, factors: Mapping[str, Array], each: Each) -> None:
         if self.slot is not None:
             if self.slot == FINAL or self.kept != state.sweep:
-                self.checkpoint(state, count)
+                self.checkpoint(state, count, each)
             self.group.attrs.update({"status": "running"})
             state = replace(self.restore(), stopped_by=state.stopped_by)  # its rows are those of the slot now
-        write_rows(self.group, state.rows, count)
+        write_rows(self.group, state.rows, count, each)
         for name, factor in factors.items():
             _write_array(self.group, name, factor)
         history = self.group.require_group("history")
@@ -165,6 +230,8 @@ class RunStore:
         for slot in ("a", "b"):
             if slot in root:
                 del root[slot]
+        self._kept = None
+        self.work.clear()
 
     def _commit(self, slot: str, state: State) -> None:
         """Make `slot` the valid one: a single atomic write."""
@@ -182,17 +249,21 @@ class RunStore:
             group: Any = self.group[f"checkpoint/{slot}"]
             text = group.attrs["state"]
             arrays = [np.asarray(_array(group, f"arrays/{i}")[...]) for i in range(int(group.attrs["arrays"]))]
-            rows: Any = self.group if slot == FINAL else group["rows"]
             columns = [np.asarray(_array(group, f"history/{n}")[:]).tolist() for n in ("sweep", "objective", "seconds")]
             return State(
-                rows=StoredRows(
-                    {name: _array(rows, name) for name in group.attrs["row_factors"]}, self.path, self.token
-                ),
+                rows=StoredRows(self._rows(group, slot), self.path, self.token),
                 current=unflatten(text["current"], arrays),
                 following=unflatten(text["following"], arrays),
                 history=tuple(Record(*row) for row in zip(*columns, strict=True)),
                 stopped_by=group.attrs.get("stopped_by"),
             )
+
+    def _rows(self, group: Any, slot: str) -> RowStore:
+        if "generation" in group.attrs:
+            blobs = Blobs(Place.of(self.group), str(group.attrs["session"]))
+            return BlockRows(blobs, str(group.attrs["generation"]), np.asarray(_array(group, "edges")[:]))
+        folder = Place.of(self.group if slot == FINAL else group["rows"])
+        return ArrayRows({name: folder.child(name) for name in group.attrs["row_factors"]})
 
     def _write_state(self, group: zarr.Group, state: State) -> None:
         arrays: list[Array] = []
@@ -226,19 +297,39 @@ def _array(group: Any, path: str) -> Any:
     return Place.of(group[path]).open_array()
 
 
-def write_rows(group: zarr.Group, rows: RowStore, count: int) -> None:
-    """Write all `count` rows of every factor as arrays of `group`, one chunk at a time."""
-    arrays: dict[str, Any] = {}
+def write_rows(group: zarr.Group, rows: RowStore, count: int, each: Each = serially) -> None:
+    """Write all `count` rows of every factor as arrays of `group`, whole chunks at a time."""
     first = rows.read(0, 1)
     step = max(1, CHUNK // max(1, max(f.shape[1] * f.dtype.itemsize for f in first.values())))
-    for lo in range(0, count, step):
-        hi = min(count, lo + step)
+    places = {}
+    for name, f in first.items():
+        if name in group:
+            del group[name]
+        array = create(group, name, (count, f.shape[1]), (min(step, count), f.shape[1]), f.dtype)
+        places[name] = Place.of(array)
+    pieces = [(lo, min(count, lo + step)) for lo in range(0, count, step)]
+    # Rows in memory go over as they are: views where this process does the work.
+    each(CopyRows(places), [(lo, hi, rows.part(lo, hi)) for lo, hi in pieces])
+
+
+@dataclass(frozen=True)
+class CopyRows:
+    """Writes rows into arrays that lie at `places`, by factor."""
+
+    places: dict[str, Place]
+
+    def __call__(self, piece: tuple[int, int, RowStore]) -> None:
+        """Write the rows `lo` … `hi` from a store that has them."""
+        lo, hi, rows = piece
         for name, f in rows.read(lo, hi).items():
-            if name not in arrays:
-                if name in group:
-                    del group[name]
-                arrays[name] = create(group, name, (count, f.shape[1]), (min(step, count), f.shape[1]), f.dtype)
-            arrays[name][lo:hi] = f
+            self._arrays[name][lo:hi] = f
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return {name: zarr.open_array(p.uri, path=p.path, mode="r+") for name, p in self.places.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"places": self.places}
 
 
 def _write_array(group: zarr.Group, name: str, values: Array) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import zarr
 
+from nmfkit.executors.each import Each
 from nmfkit.protocols import RowStore, Source
 from nmfkit.result import Result
 from nmfkit.store import RunStore, write_rows
@@ -14,7 +15,7 @@ from nmfkit.versions import versions
 
 
 def write_transformed(
-    out: str | os.PathLike[str], rows: RowStore, source: Source, result: Result, *, overwrite: bool
+    out: str | os.PathLike[str], rows: RowStore, source: Source, result: Result, each: Each, *, overwrite: bool
 ) -> Any:
     """Write `w` (m', rank), the row names where known, and where both came from; returns the array, unread."""
     attributes = {
@@ -24,7 +25,7 @@ def write_transformed(
         "versions": versions(),
     }
     with RunStore.creating(out, attributes, overwrite=overwrite) as store:
-        write_rows(store.group, rows, source.shape[0])
+        write_rows(store.group, rows, source.shape[0], each)
         store.write_names(source.row_names, None)
         store.update(status="done")
     return zarr.open_group(str(out), mode="r")[result.model.row_factors[0]]

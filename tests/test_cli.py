@@ -329,7 +329,7 @@ def lossless(monkeypatch):
 
 
 def test_a_model_without_a_loss_is_judged_by_squares_under_its_own_names(lossless, tmp_path, monkeypatch):
-    monkeypatch.setattr("nmfkit.score._own_source", lambda _: nmfkit.open_source("sample:digits"))
+    monkeypatch.setattr("nmfkit.score._own_source", lambda *_: nmfkit.open_source("sample:digits"))
     path = lossless(tmp_path / "a.zarr", lambda h: {"topics": h})
     judged, result = score(str(path)), nmfkit.load(path)
     assert set(judged.sparsity) == {"w", "topics"}

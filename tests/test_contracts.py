@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
+import zarr
+from distributed import Client, LocalCluster
 from nmfkit_plugins.beta.multiplicative import Multiplicative
 from nmfkit_plugins.beta.norms import L2
 
 from nmfkit.errors import UsageError
+from nmfkit.executors.blobs import Blobs
+from nmfkit.executors.cluster import ClusterExecutor
+from nmfkit.executors.passport import Passport
 from nmfkit.hookspecs import KINDS
 from nmfkit.lowrank import LowRank
 from nmfkit.registry import registry
 from nmfkit.sources import open_source
+from nmfkit.sources.zarr_store import Place
 from nmfkit.testing import (
     Chunked,
     ExecutorContract,
@@ -50,6 +56,26 @@ def test_registered(kind, text, law):
 
 class TestLocalExecutor(ExecutorContract):
     """Threads of this process."""
+
+
+class TestClusterExecutor(ExecutorContract):
+    """Dask workers, in this process so that each of the many small clusters' worth of laws costs little."""
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def client(cls, tmp_path_factory):
+        cls.folder = str(tmp_path_factory.mktemp("blobs"))
+        zarr.open_group(cls.folder, mode="w")
+        with (
+            LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+            Client(cluster) as cls.client,
+        ):
+            yield
+
+    def make(self, source=None, plan=None):
+        executor = ClusterExecutor(self.client, source, plan, passport=Passport.of_here())
+        executor.work_in(Blobs(Place(self.folder), "work"))
+        return executor
 
 
 X = np.arange(35.0).reshape(7, 5) * (np.arange(35).reshape(7, 5) % 3 > 0)

@@ -74,12 +74,14 @@ def test_any_shape_and_chunk(tmp_path_factory, m, n, chunk, sparse, transpose, s
 
 
 @settings(max_examples=25, deadline=None)
-@given(m=st.integers(1, 40), n=st.integers(1, 40), memory=st.integers(1, 20_000))
-def test_a_transpose_in_any_memory(tmp_path_factory, m, n, memory):
+@given(m=st.integers(1, 40), n=st.integers(1, 40), memory=st.integers(1, 20_000), bins=st.integers(1, 50))
+def test_a_transpose_in_any_memory(tmp_path_factory, m, n, memory, bins):
     x = matrix(m, n)
     folder = tmp_path_factory.mktemp("t")
     np.testing.assert_array_equal(whole(transposed_dense(open_source(x), folder / "a", memory)), x.T)
-    blocks = list(transposed_rows(open_source(sp.csr_array(x)), folder / "b", memory))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nmfkit.sources.transpose.BINS", bins)
+        blocks = list(transposed_rows(open_source(sp.csr_array(x)), folder / "b", memory))
     np.testing.assert_array_equal(np.vstack([b.dense() for b in blocks]), x.T)
     assert all(sp.csr_array((b.values, b.indices, b.indptr), b.shape).has_canonical_format for b in blocks)
 
@@ -271,6 +273,25 @@ def test_every_damage_to_a_converted_store_is_told(tmp_path, how, kind):
     np.testing.assert_array_equal(source.read(0, 5).dense(), x[:5])
     with pytest.raises(SourceError, match=r"rows \d+ … \d+"):
         whole(source)
+
+
+def test_columns_of_many_rows_are_turned_in_little_memory(tmp_path):
+    m = 5_000_000
+    tall = sp.csc_array((np.ones(3), ([0, 7, m - 1], [0, 1, 1])), shape=(m, 2))
+    group = zarr.open_group(tmp_path / "c.zarr", mode="w")
+    group.attrs.update({"encoding-type": "csc_matrix", "shape": [m, 2]})
+    for name in ("data", "indices", "indptr"):
+        group.create_array(name, data=getattr(tall, name))
+    rows = list(transposed_rows(open_source(tall.T), tmp_path / "b", 2**22))
+    assert max(len(b.indptr) for b in rows) <= 2**17 + 1
+    tracemalloc.start()
+    convert(tmp_path / "c.zarr", tmp_path / "r.zarr")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300 * 2**20
+    source = open_source(tmp_path / "r.zarr")
+    assert (source.shape, source.nnz) == ((m, 2), 3)
+    np.testing.assert_array_equal(source.read(m - 1, m).dense(), [[0, 1]])
 
 
 def test_missing_metadata_is_told(tmp_path):

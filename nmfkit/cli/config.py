@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmfkit.cli.options import FitOptions
 from nmfkit.errors import NmfkitError, UsageError
 from nmfkit.parts import suggestion
 from nmfkit.problem import Problem
 
+if TYPE_CHECKING:
+    from nmfkit.executors.machine import MachineOptions
+
 PROBLEM = ("model", "loss", "rule", "reg_w", "reg_h", "init", "seed", "max_sweeps", "tol", "time_limit", "dtype")
 """Options that are fields of a `Problem` under the same name."""
-NUMBERS = ("rank", "seed", "max_sweeps", "tol", "time_limit", "threads", "checkpoint_every")
-TEXTS = ("source", "out", "model", "loss", "rule", "init", "dtype", "key", "start_w", "start_h")
+MACHINE = ("memory", "threads", "workers", "threads_per_worker", "scheduler", "scheduler_file", "performance_report")
+"""Options that say where the work is done."""
+COUNTS = ("threads", "workers", "threads_per_worker")
+NUMBERS = ("rank", "seed", "max_sweeps", "tol", "time_limit", "checkpoint_every", *COUNTS)
+TEXTS = ("source", "out", "model", "loss", "rule", "init", "dtype", "key", "start_w", "start_h", "scheduler",
+         "scheduler_file", "performance_report")  # fmt: skip
 BOOLEANS = ("overwrite",)
-ELSEWHERE = ("workers", "scheduler", "scheduler_file")
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class Request:
     out: str | None
     overwrite: bool
     key: str | None
-    memory: str | int | None
-    threads: int | None
+    storage_options: dict[str, str] | None
+    machine: MachineOptions
     checkpoint_every: int | None
     start_w: str | None
     start_h: str | None
@@ -49,7 +55,8 @@ def read_request(source: str | None, options: FitOptions, *, needs_out: bool) ->
     if faults:
         raise UsageError(_listed(faults + _core_faults(problem)))
     values: dict[str, Any] = {f.name: given.get(f.name) for f in fields(Request)}
-    return Request(**{**values, "problem": problem, "overwrite": bool(given.get("overwrite"))})
+    machine = {name: given[name] for name in MACHINE if name in given}
+    return Request(**{**values, "problem": problem, "overwrite": bool(given.get("overwrite")), "machine": machine})
 
 
 def _flags(source: str | None, options: FitOptions, faults: list[str]) -> dict[str, Any]:
@@ -77,8 +84,9 @@ def _file(path: str, faults: list[str]) -> dict[str, Any]:
         faults.append(f"{path} is not TOML: {error}")
         return {}
     values = {name.replace("-", "_"): value for name, value in text.items()}
-    if "model_options" in values:
-        values["model_option"] = values.pop("model_options")
+    for name in ("model_option", "storage_option"):
+        if f"{name}s" in values:
+            values[name] = values.pop(f"{name}s")
     known = {f.name for f in fields(FitOptions)} - {"config"} | {"source"}
     for name in [n for n in values if n not in known]:
         hint = suggestion(name, known).replace("_", "-")
@@ -95,34 +103,43 @@ def _refuse_types(values: dict[str, Any], path: str, faults: list[str]) -> None:
     for name, (kind, needed) in wanted.items():
         if name in values and not isinstance(values[name], kind):
             faults.append(f"{path}: {name.replace('_', '-')} is {values.pop(name)!r}, and {needed} is needed")
-    if "model_option" in values and not _is_model_option(values["model_option"]):
-        option = values.pop("model_option")
-        faults.append(f'{path}: model-option is {option!r}, and texts such as "key=value" or a table are needed')
+    for name in ("model_option", "storage_option"):
+        if name in values and not _are_pairs(values[name]):
+            option, shown = values.pop(name), name.replace("_", "-")
+            what = repr(option) if name == "model_option" else f"a {type(option).__name__}"
+            faults.append(f'{path}: {shown} is {what}, and texts such as "key=value" or a table are needed')
 
 
-def _is_model_option(given: Any) -> bool:
+def _are_pairs(given: Any) -> bool:
     if isinstance(given, Mapping):
         return all(isinstance(value, str | bool | int | float) for value in given.values())
     return isinstance(given, str) or (isinstance(given, list) and all(isinstance(o, str) for o in given))
 
 
 def _canonical(values: dict[str, Any], where: str, faults: list[str]) -> dict[str, Any]:
-    """`rank` as `ranks`, `model_option` as the dict `model_options`."""
+    """`rank` as `ranks`, and `model_option`, `storage_option` as the dicts `model_options`, `storage_options`."""
     if "rank" in values and "ranks" in values:
         faults.append(f"{where} rank and ranks are both given; give one".replace("option ", "--", 1))
     if "rank" in values:
         values["ranks"] = values.pop("rank")
-    options = values.pop("model_option", {})
-    if not isinstance(options, Mapping):
-        pairs = [o.partition("=") for o in ([options] if isinstance(options, str) else options)]
-        faults += [f"{where} model-option {k!r} is not KEY=VALUE" for k, equals, v in pairs if not (equals and k and v)]
-        options = {k.strip(): v.strip() for k, equals, v in pairs if equals}
-    return {**values, "model_options": dict(options)}
+    for name in ("model_option", "storage_option"):
+        given = values.pop(name, {})
+        values[f"{name}s"] = dict(given) if isinstance(given, Mapping) else _pairs(given, f"{where} {name}", faults)
+    return values
+
+
+def _pairs(given: Any, what: str, faults: list[str]) -> dict[str, str]:
+    """Texts KEY=VALUE as a dict; values may be secrets, so that faults name keys alone."""
+    pairs = [text.partition("=") for text in ([given] if isinstance(given, str) else given)]
+    what = what.replace("_", "-")
+    faults += [f"{what} {k!r} is not KEY=VALUE" for k, equals, v in pairs if not (equals and k and v)]
+    return {k.strip(): v.strip() for k, equals, v in pairs if equals}
 
 
 def _merged(file: dict[str, Any], flags: dict[str, Any], faults: list[str]) -> dict[str, Any]:
     given = {**file, **flags}
-    given["model_options"] = {**file.get("model_options", {}), **flags.get("model_options", {})}
+    for name in ("model_options", "storage_options"):
+        given[name] = {**file.get(name, {}), **flags.get(name, {})}
     for name in ("reg_w", "reg_h"):
         parts = given.get(name, ())
         parts = [parts] if isinstance(parts, str) else parts
@@ -136,27 +153,19 @@ def _merged(file: dict[str, Any], flags: dict[str, Any], faults: list[str]) -> d
 
 def _faults(given: Mapping[str, Any], needs_out: bool) -> list[str]:
     """What is wrong beyond the problem itself."""
-    from nmfkit.executors.plan import parse_size
+    from nmfkit.executors.machine import machine_faults
 
     wrong = []
     if given.get("source") is None:
         wrong.append("no source is named; write it right after the command, as sample:digits or a path")
     if needs_out and given.get("out") is None:
         wrong.append("no output is named; add -o RUN.zarr")
-    for name in ("threads", "checkpoint_every"):
-        value = given.get(name, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            wrong.append(f"{name.replace('_', '-')} {value!r} is not a whole number ≥ 1")
-    if (memory := given.get("memory")) is not None:
-        try:
-            parse_size(memory)
-        except UsageError as error:
-            wrong.append(f"memory {error}")
-    named = [f"--{name.replace('_', '-')}" for name in ELSEWHERE if given.get(name) is not None]
+    every = given.get("checkpoint_every", 1)
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        wrong.append(f"checkpoint-every {every!r} is not a whole number ≥ 1")
+    wrong += [fault.replace("_", "-") for fault in machine_faults({n: given[n] for n in MACHINE if n in given})]
     if (device := given.get("device", "cpu")) != "cpu":
-        named.append(f"--device {device}")
-    if named:
-        wrong.append(f"{', '.join(named)}: this version runs on threads of one machine (--threads N); leave it out")
+        wrong.append(f"--device {device}: this version computes on processors only; leave it out")
     return wrong
 
 

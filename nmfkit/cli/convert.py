@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import KEY, OVERWRITE, Output
+from nmfkit.cli.options import OVERWRITE, Anywhere, Data, Output
 
 
 def convert(
@@ -16,18 +16,31 @@ def convert(
     transpose: Annotated[bool, typer.Option("--transpose", help="Write the transpose.")] = False,
     dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="float32 or float64. Default: as in fit.")] = None,
     chunk_mb: Annotated[float, typer.Option(metavar="MB", help="Size of a chunk in MiB.")] = 8.0,
-    key: Annotated[str | None, KEY] = None,
     overwrite: Annotated[bool, OVERWRITE] = False,
+    data: Data,
+    machine: Anywhere,
     output: Output,
 ) -> None:
     """Write a matrix as zarr that streams well by blocks of rows, in bounded memory."""
+    from nmfkit import api
     from nmfkit.cli.faults import stopped_saying
+    from nmfkit.cli.progress import watching
     from nmfkit.cli.text import emit, facts, shape_text, shell
     from nmfkit.executors.plan import size_text
-    from nmfkit.sources.convert import convert as write
 
-    with stopped_saying(lambda: "interrupted; nothing was written"):
-        made = write(src, dst, transpose=transpose, dtype=dtype, chunk_mb=chunk_mb, key=key, overwrite=overwrite)
+    with watching(quiet=output.quiet) as meter, stopped_saying(lambda: "interrupted; nothing was written"):
+        made = api.convert(
+            src,
+            dst,
+            transpose=transpose,
+            dtype=dtype,
+            chunk_mb=chunk_mb,
+            key=data.key,
+            storage_options=data.storage_options,
+            overwrite=overwrite,
+            watcher=meter,
+            **machine.given(),
+        )
     if output.json:
         emit(made)
     elif output.speaks:

@@ -16,9 +16,9 @@ def explain(src: SOURCE = None, *, options: FitOptions, output: Output) -> None:
     explanation = api.explain(
         request.source,
         problem=request.problem,
-        memory=request.memory,
-        threads=request.threads,
         key=request.key,
+        storage_options=request.storage_options,
+        **request.machine,
     )
     if output.json:
         emit(explanation.as_dict())

@@ -82,7 +82,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _tell(message: str, verbose: bool, prefix: str = "error: ") -> None:
     if verbose:
         traceback.print_exc()
-    print(f"{prefix}{message}", file=sys.stderr)
+    # Notes say where a fault happened, and what is kept in spite of it.
+    notes = getattr(sys.exc_info()[1], "__notes__", ())
+    print("\n".join([f"{prefix}{message}", *notes]), file=sys.stderr)
 
 
 def _detail(error: BaseException) -> str:

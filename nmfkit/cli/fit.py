@@ -38,13 +38,13 @@ def fit(src: SOURCE = None, *, options: FitOptions, output: Output) -> None:
                 request.source,
                 request.problem,
                 **_starts(request),
-                memory=request.memory,
-                threads=request.threads,
                 out=request.out,
                 overwrite=request.overwrite,
                 checkpoint_every=request.checkpoint_every,
                 key=request.key,
+                storage_options=request.storage_options,
                 watcher=meter,
+                **request.machine,
             )
     tell_fit(result, meter, output)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nmfkit.cli.options import KEY, Machine, Output
+from nmfkit.cli.options import KEY, Here, Output
 
 
 def inspect(
@@ -15,7 +15,7 @@ def inspect(
     *,
     top: Annotated[int, typer.Option(metavar="N", min=0, help="Features to show of each component.")] = 8,
     key: Annotated[str | None, KEY] = None,
-    machine: Machine,
+    machine: Here,
     output: Output,
 ) -> None:
     """Show what a path holds.

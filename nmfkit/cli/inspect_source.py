@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from nmfkit.cli.options import Machine, Output
+from nmfkit.cli.options import Here, Output
 from nmfkit.cli.progress import Meter, watching
 from nmfkit.cli.text import emit, facts, number, percent, shape_text
 from nmfkit.errors import DataError
@@ -19,7 +19,7 @@ from nmfkit.protocols import Source
 from nmfkit.sources import open_source
 
 
-def show_source(path: str, key: str | None, machine: Machine, output: Output) -> None:
+def show_source(path: str, key: str | None, machine: Here, output: Output) -> None:
     """Print a matrix; exit code 1 where it cannot be factorized."""
     source = open_source(path, key=key)
     probe, fault = None, None
@@ -38,7 +38,7 @@ def show_source(path: str, key: str | None, machine: Machine, output: Output) ->
         raise typer.Exit(1)
 
 
-def _probe(source: Source, machine: Machine, meter: Meter) -> Probe:
+def _probe(source: Source, machine: Here, meter: Meter) -> Probe:
     memory = None if machine.memory is None else parse_size(machine.memory)
     plan = make_plan(
         source, width=1, dtype=source.dtype, elementwise=False, forms_product=False, memory=memory,

@@ -26,6 +26,10 @@ class Drawn(Lines):
         super().__init__(most)
         self.console = console
 
+    def say(self, text: str) -> None:
+        """Print a line above the live one."""
+        self.console.print(Text(text), soft_wrap=True)
+
     def say_notes(self) -> None:
         """Print the cautions above the live line."""
         for note in self.notes:

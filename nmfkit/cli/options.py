@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nmfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from nmfkit.executors.machine import MachineOptions
 
 
 def _option(*names: str, metavar: str | None = None, help: str) -> typer.models.OptionInfo:
@@ -16,9 +19,27 @@ def _option(*names: str, metavar: str | None = None, help: str) -> typer.models.
 
 
 MEMORY = _option(
-    "--memory", metavar="SIZE", help="Bound on blocks, cache and rows of W, as 2GiB. Default: half of what is free."
+    "--memory",
+    metavar="SIZE",
+    help="Bound on blocks, cache and rows of W, or on all that a worker uses, as 2GiB. Default: half of what is free.",
 )
-THREADS = _option("--threads", metavar="N", help="Threads. Default: one for each processor.")
+THREADS = _option("--threads", metavar="N", help="Threads of this process. Default: one for each processor.")
+WORKERS = _option("--workers", metavar="N", help="Start N local dask workers; 0: threads of this process.")
+THREADS_PER_WORKER = _option(
+    "--threads-per-worker", metavar="N", help="Threads of each of them. Default: the processors shared out."
+)
+SCHEDULER = _option(
+    "--scheduler", metavar="ADDRESS", help="A running dask scheduler. Default: $DASK_SCHEDULER_ADDRESS, if set."
+)
+SCHEDULER_FILE = _option("--scheduler-file", metavar="FILE", help="The file that a running dask scheduler wrote.")
+PERFORMANCE_REPORT = _option(
+    "--performance-report", metavar="FILE", help="Write dask's record of the workers as a page (needs bokeh)."
+)
+STORAGE_OPTION = _option(
+    "--storage-option",
+    metavar="KEY=VALUE",
+    help="For data at a URI, as endpoint_url=…; may be repeated; never stored.",
+)
 KEY = _option("--key", metavar="NAME", help="The dataset inside a container (.npz, .mat, .h5ad, zarr group).")
 OVERWRITE = _option("--overwrite", help="Replace an existing output of nmfkit.")
 
@@ -38,19 +59,60 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What a command may use of the machine; raises `UsageError` for what makes no sense, needed or not."""
+class Here:
+    """What a command may use of this machine; raises `UsageError` for what makes no sense, needed or not."""
 
     memory: Annotated[str | None, MEMORY] = None
     threads: Annotated[int | None, THREADS] = None
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads {self.threads} is not a whole number ≥ 1")
-        if self.memory is not None:
-            from nmfkit.executors.plan import parse_size
+        if any(value is not None for value in self.given().values()):
+            from nmfkit.executors.machine import Machine
 
-            parse_size(self.memory)
+            Machine.of(self.given())
+
+    def given(self) -> MachineOptions:
+        """The options as the functions of nmfkit take them."""
+        return {"memory": self.memory, "threads": self.threads}
+
+
+@dataclass(frozen=True)
+class Anywhere(Here):
+    """Where a command does its work, and what it may use there."""
+
+    workers: Annotated[int | None, WORKERS] = None
+    threads_per_worker: Annotated[int | None, THREADS_PER_WORKER] = None
+    scheduler: Annotated[str | None, SCHEDULER] = None
+    scheduler_file: Annotated[str | None, SCHEDULER_FILE] = None
+    performance_report: Annotated[str | None, PERFORMANCE_REPORT] = None
+
+    def given(self) -> MachineOptions:
+        """The options as the functions of nmfkit take them."""
+        return {
+            **super().given(),
+            "workers": self.workers,
+            "threads_per_worker": self.threads_per_worker,
+            "scheduler": self.scheduler,
+            "scheduler_file": self.scheduler_file,
+            "performance_report": self.performance_report,
+        }
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which matrix in a container, and how its URI is opened."""
+
+    key: Annotated[str | None, KEY] = None
+    storage_option: Annotated[list[str] | None, STORAGE_OPTION] = None
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """The storage options by name; raises `UsageError` for one that is not KEY=VALUE."""
+        pairs = [text.partition("=") for text in self.storage_option or ()]
+        # What stands after the sign may be a secret.
+        if wrong := [key for key, sign, value in pairs if not (key and sign and value)]:
+            raise UsageError(f"storage-option {', '.join(map(repr, wrong))} is not KEY=VALUE")
+        return {key.strip(): value for key, _, value in pairs} or None
 
 
 @dataclass(frozen=True)
@@ -128,6 +190,7 @@ class FitOptions:
         _option("--checkpoint-every", metavar="N", help="Sweeps between checkpoints. Default: one a minute."),
     ] = None
     key: Annotated[str | None, KEY] = None
+    storage_option: Annotated[list[str] | None, STORAGE_OPTION] = None
     config: Annotated[
         str | None,
         _option(
@@ -137,17 +200,11 @@ class FitOptions:
         ),
     ] = None
     overwrite: Annotated[bool | None, OVERWRITE] = None
-    workers: Annotated[
-        str | None, _option("--workers", metavar="N", help="Local worker processes (not in this version).")
-    ] = None
-    scheduler: Annotated[
-        str | None,
-        _option("--scheduler", metavar="ADDRESS", help="A running dask scheduler (not in this version)."),
-    ] = None
-    scheduler_file: Annotated[
-        str | None,
-        _option("--scheduler-file", metavar="FILE", help="The file of a dask scheduler (not in this version)."),
-    ] = None
+    workers: Annotated[str | None, WORKERS] = None
+    threads_per_worker: Annotated[str | None, THREADS_PER_WORKER] = None
+    scheduler: Annotated[str | None, SCHEDULER] = None
+    scheduler_file: Annotated[str | None, SCHEDULER_FILE] = None
+    performance_report: Annotated[str | None, PERFORMANCE_REPORT] = None
     device: Annotated[
         str | None, _option("--device", metavar="cpu|gpu", help="Default: cpu (gpu: not in this version).")
     ] = None

@@ -15,6 +15,8 @@ from nmfkit.loop import WINDOW, State, Watcher
 EVERY = 5.0
 """Seconds between lines where standard error is no terminal."""
 STAGES = {
+    "cluster": "asking the workers",
+    "staging": "writing the data where workers can read them",
     "probe": "looking at the data",
     "start": "making the starting point",
     "sweeps": "first sweep",
@@ -35,6 +37,7 @@ class Meter(Watcher):
         self.name = ""
         self.notes: list[str] = []
         self.state: State | None = None
+        self.lagging: tuple[str, float] | None = None
         self._first: tuple[int, float] | None = None
         self._began = time.monotonic()
         self._bytes = self._sweep_bytes = self._in_sweep = 0
@@ -53,6 +56,10 @@ class Meter(Watcher):
         """Keep the cautions, and the bytes that a sweep goes through."""
         self.notes, self._sweep_bytes = [*self.notes, *cautions], plan.source_bytes
 
+    def slow(self, worker: str, part: float) -> None:
+        """Keep whom the sweep waits for."""
+        self.lagging = (worker, part)
+
     def block(self, size: int) -> None:
         """Count the bytes; called from worker threads."""
         with self._lock:
@@ -62,6 +69,7 @@ class Meter(Watcher):
     def sweep(self, state: State) -> None:
         """Keep the state."""
         self.state = state
+        self.lagging = None
         self._in_sweep = 0
         if self._first is None:
             self._first = (state.sweep, time.monotonic())
@@ -85,7 +93,8 @@ class Meter(Watcher):
         left = ""
         if self.most and sweeps:
             left = f", at most {duration((self.most - self.state.sweep) * seconds / sweeps)} left"
-        return f"sweep {self.state.sweep}{of}{left}"
+        waits = f", waiting for {self.lagging[0]} ({self.lagging[1]:.0%} done)" if self.lagging else ""
+        return f"sweep {self.state.sweep}{of}{left}{waits}"
 
     def course(self) -> str:
         """Objective, its decrease over the sweeps that the tolerance looks at, and the pace."""
@@ -127,6 +136,14 @@ class Lines(Meter):
         """Print the cautions."""
         super().plan(plan, cautions)
         self.say_notes()
+
+    def crew(self, crew: Any) -> None:
+        """Print who does the work."""
+        self.say(f"on {crew}")
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr, flush=True)
 
     def say_notes(self) -> None:
         """Print the cautions as notes."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import KEY, Machine, Output
+from nmfkit.cli.options import Anywhere, Data, Output
 
 RUN = Annotated[str, typer.Argument(metavar="RUN.zarr", help="A run that nmfkit fit wrote.", show_default=False)]
 
@@ -18,7 +18,6 @@ def resume(
         typer.Argument(metavar="[SRC]", help="The same data, where they lie elsewhere now.", show_default=False),
     ] = None,
     *,
-    key: Annotated[str | None, KEY] = None,
     max_sweeps: Annotated[
         int | None, typer.Option(metavar="N", help="A new limit, to continue a finished run.")
     ] = None,
@@ -27,7 +26,8 @@ def resume(
     checkpoint_every: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Sweeps between checkpoints. Default: one a minute.")
     ] = None,
-    machine: Machine,
+    data: Data,
+    machine: Anywhere,
     output: Output,
 ) -> None:
     """Continue an interrupted fit exactly as if it had never stopped.
@@ -53,10 +53,10 @@ def resume(
                 max_sweeps=max_sweeps,
                 tol=tol,
                 time_limit=time_limit,
-                memory=machine.memory,
-                threads=machine.threads,
                 checkpoint_every=checkpoint_every,
-                key=key,
+                key=data.key,
+                storage_options=data.storage_options,
                 watcher=meter,
+                **machine.given(),
             )
     tell_fit(result, meter, output, since=before.state.sweep)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import KEY, Machine, Output
+from nmfkit.cli.options import Anywhere, Data, Output
 from nmfkit.cli.resume import RUN
 
 
@@ -21,8 +21,8 @@ def score(
         ),
     ] = None,
     *,
-    key: Annotated[str | None, KEY] = None,
-    machine: Machine,
+    data: Data,
+    machine: Anywhere,
     output: Output,
 ) -> None:
     """Judge a run: objective, relative error, sparsity of the factors, share of each component.
@@ -38,7 +38,7 @@ def score(
     from nmfkit.score import score as judge
 
     with watching(quiet=output.quiet) as meter:
-        found = judge(run, src, key=key, memory=machine.memory, threads=machine.threads, watcher=meter)
+        found = judge(run, src, key=data.key, storage_options=data.storage_options, watcher=meter, **machine.given())
     if output.json:
         emit(found.as_dict())
     elif output.speaks:

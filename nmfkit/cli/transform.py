@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import KEY, OVERWRITE, Machine, Output
+from nmfkit.cli.options import OVERWRITE, Anywhere, Data, Output
 from nmfkit.cli.resume import RUN
 
 
@@ -23,9 +23,9 @@ def transform(
         float,
         typer.Option(metavar="X", help="A block is done when no entry moves by more than this part of the largest."),
     ] = 1e-5,
-    key: Annotated[str | None, KEY] = None,
     overwrite: Annotated[bool, OVERWRITE] = False,
-    machine: Machine,
+    data: Data,
+    machine: Anywhere,
     output: Output,
 ) -> None:
     """Find the rows of W for new data on the components of a run, in two reads of the data."""
@@ -43,10 +43,10 @@ def transform(
             tol=tol,
             out=out,
             overwrite=overwrite,
-            memory=machine.memory,
-            threads=machine.threads,
-            key=key,
+            key=data.key,
+            storage_options=data.storage_options,
             watcher=meter,
+            **machine.given(),
         )
     seconds = time.monotonic() - began
     if output.json:

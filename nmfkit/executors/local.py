@@ -6,19 +6,19 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nmfkit.blocks import Block, Dense
-from nmfkit.errors import NmfkitError
+from nmfkit.blocks import Block
+from nmfkit.executors.cache import BlockCache
+from nmfkit.executors.each import serially
 from nmfkit.executors.plan import Plan
 from nmfkit.executors.rows import RowWriter
-from nmfkit.protocols import RowStore, Shared, Source, Stats, Step
-from nmfkit.stats import add, widen
+from nmfkit.executors.shard import ShardRun, combine, read_ahead, without_data
+from nmfkit.loop import concluded
+from nmfkit.protocols import Model, RowStore, Shared, Source, Stats, Step
 
 
 class LocalExecutor:
@@ -27,6 +27,8 @@ class LocalExecutor:
     Linear algebra inside a step gets one thread. A sweep that fails or is
     interrupted leaves the previous rows untouched. `on_block` is called with the bytes of each block done.
     """
+
+    each = staticmethod(serially)
 
     def __init__(
         self,
@@ -40,8 +42,7 @@ class LocalExecutor:
         self.on_block = on_block
         self._scratch_parent = scratch
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._cache: dict[int, Block] = {}
-        self._cached = 0
+        self._cache = BlockCache(plan.cache_bytes)
         self._lock = threading.Lock()
         threads = plan.threads
         self._workers = ThreadPoolExecutor(threads, "nmfkit-sweep") if threads > 1 else None
@@ -54,7 +55,7 @@ class LocalExecutor:
         for pool in (self._workers, self._readers):
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
-        self._cache.clear()
+        self._cache.drop()
         if self._scratch is not None:
             self._scratch.cleanup()
         self._blas.restore_original_limits()
@@ -73,48 +74,44 @@ class LocalExecutor:
         Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
         """
         writer = RowWriter(self.source.shape[0], self.plan.rows_resident, self._folder)
-        run = _Run(self, step, rows, shared, data, tiles, writer)
+        run = _Sweep(self, step, rows, shared, data, tiles, writer)
         shards = self.plan.shards
         if self._workers is None:
             partials: Iterator[Any] = (run.shard(i, shard) for i, shard in enumerate(shards))
-            total = _combine(partials)
+            total = combine(partials)
         else:
             futures = [self._workers.submit(run.shard, i, shard) for i, shard in enumerate(shards)]
             try:
                 # In shard order, so that of several faults the first in the matrix is the one reported.
-                total = _combine(future.result() for future in futures)
+                total = combine(future.result() for future in futures)
             finally:
                 run.stop_from(-1)
                 _settle(futures)
         return writer.finish(), total
 
+    def advance(self, model: Model, rows: RowStore, shared: Any) -> tuple[RowStore, float, Any]:
+        """A sweep of `model.local`: the new rows, their objective with `shared`, the following state."""
+        rows, stats = self.sweep(model.local, rows, shared)
+        return rows, *concluded(model, shared, stats)
+
+    def fetch(self, shared: Any) -> Shared:
+        """The state as it is: it never leaves this process."""
+        state: Shared = shared
+        return state
+
     def blocks(self, shard: range) -> Iterator[tuple[int, int, Block]]:
         """(lo, hi, block) of a shard in order, the next one being read meanwhile."""
+        bounds = self._bounds(shard)
         if self._readers is None:
-            for i in shard:
-                lo, hi = self.plan.bounds[i]
-                yield lo, hi, self.source.read(lo, hi)
-            return
-        ahead: Future[Block] | None = self._ask(shard[0])
-        for i in shard:
-            block = ahead.result() if ahead is not None else self._cache[i]
-            following = i + 1
-            ahead = self._ask(following) if following in shard else None
-            lo, hi = self.plan.bounds[i]
-            yield lo, hi, block
-            del block
+            return ((lo, hi, self.source.read(lo, hi)) for _, lo, hi in bounds)
+        return read_ahead(bounds, self._read, lambda i: self._cache.get(None, i), self._readers)
 
-    def _ask(self, index: int) -> Future[Block] | None:
-        assert self._readers is not None
-        return None if index in self._cache else self._readers.submit(self._read, index)
+    def _bounds(self, shard: range) -> list[tuple[int, int, int]]:
+        return [(i, *self.plan.bounds[i]) for i in shard]
 
-    def _read(self, index: int) -> Block:
-        block = self.source.read(*self.plan.bounds[index])
-        with self._lock:
-            # Every sweep reads in the same order, so the blocks that came first are as good to keep as any.
-            if self._cached + block.nbytes <= self.plan.cache_bytes:
-                self._cache[index] = block
-                self._cached += block.nbytes
+    def _read(self, index: int, lo: int, hi: int) -> Block:
+        block = self.source.read(lo, hi)
+        self._cache.offer(None, index, block)
         return block
 
     def _folder(self) -> Path:
@@ -124,8 +121,8 @@ class LocalExecutor:
             return Path(self._scratch.name)
 
 
-class _Run:
-    """One sweep in progress."""
+class _Sweep:
+    """One sweep in progress: its shards run on several threads, and one that fails stops those after it."""
 
     def __init__(
         self,
@@ -137,9 +134,8 @@ class _Run:
         tiles: bool,
         writer: RowWriter,
     ) -> None:
-        self.executor, self.step, self.rows, self.shared = executor, step, rows, shared
-        self.data, self.writer = data, writer
-        self._tile_rows = executor.plan.tile_rows if data and tiles else None
+        self.executor, self.data = executor, data
+        self._parts = (step, rows, shared, writer, executor.plan.tile_rows if data and tiles else None)
         self._last = len(executor.plan.shards)
 
     def stop_from(self, shard: int) -> None:
@@ -148,67 +144,18 @@ class _Run:
 
     def shard(self, index: int, blocks: range) -> Stats:
         """The sum of the statistics of a run of blocks, or None when another shard ended the sweep."""
-        total = None
+        executor = self.executor
+        done = executor.on_block if executor.on_block is not None and self.data else _unheard
+        run = ShardRun(executor.source, *self._parts, proceeds=lambda: index <= self._last, done=done)
         try:
-            for lo, hi, block in self._blocks(blocks):
-                for tile in self._tiles(block):
-                    if index > self._last:
-                        return None
-                    total = self._tile(tile, total)
-                if self.executor.on_block is not None and self.data:
-                    self.executor.on_block(block.nbytes)
-                del block, lo, hi
+            return run(executor.blocks(blocks) if self.data else without_data(executor._bounds(blocks)))
         except BaseException:
             self.stop_from(index)
             raise
-        return total
-
-    def _blocks(self, blocks: range) -> Iterator[tuple[int, int, Block]]:
-        if self.data:
-            yield from self.executor.blocks(blocks)
-            return
-        for i in blocks:
-            lo, hi = self.executor.plan.bounds[i]
-            block: Block = Dense(np.empty((hi - lo, 0)), lo)
-            yield lo, hi, block
-
-    def _tiles(self, block: Block) -> Iterator[Block]:
-        count, most = block.shape[0], self._tile_rows
-        if most is None or count <= most:
-            yield block
-            return
-        pieces = -(-count // most)
-        edges = [count * i // pieces for i in range(pieces + 1)]
-        for a, b in pairwise(edges):
-            yield block.rows(a, b)
-
-    def _tile(self, x: Block, total: Stats) -> Stats:
-        lo, hi = x.first, x.first + x.shape[0]
-        try:
-            # Overflow would turn into zeros or NaN further on: say so where it happens.
-            with np.errstate(over="raise"):
-                new, stats = self.step(x, self.rows.read(lo, hi) if self.rows is not None else {}, self.shared)
-        except NmfkitError:
-            raise
-        except FloatingPointError as error:
-            dtype = np.dtype(self.executor.source.dtype)
-            wider = ", or compute in dtype float64" if dtype == np.float32 else ""
-            raise NmfkitError(
-                f"{error} in rows {lo}–{hi - 1} of {self.executor.source.uri}: numbers have left the range of {dtype}; "
-                f"rescale the data{wider}"
-            ) from error
-        except Exception as error:
-            error.add_note(f"in rows {lo}–{hi - 1} of {self.executor.source.uri}")
-            raise
-        self.writer.write(lo, new)
-        return widen(stats) if total is None else add(total, stats)
 
 
-def _combine(partials: Iterator[Any]) -> Stats:
-    total = None
-    for partial in partials:
-        total = partial if total is None else add(total, partial)
-    return total
+def _unheard(size: int) -> None:
+    del size
 
 
 def _settle(futures: list[Future[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""How a fit is laid out on this machine: blocks, tiles, shards, and what the memory budget is spent on."""
+"""How a fit is laid out, here or on workers: blocks, tiles, shards, and what the memory budget is spent on."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ PRODUCT_TILE = 4 * MIB
 """Bytes of X in a tile that is only multiplied: large enough for the products' full speed."""
 BLOCK = 16 * MIB
 """Largest block that is read at once, unless one chunk is larger."""
+FLAT = 16
+"""Shards whose statistics one task may add up; more go through a tree."""
+WORKER_SHARE = 0.75
+"""Part of a worker's memory that is planned with; dask lets a worker pause at 0.8 of it."""
+WORKER_BASE = 160 * MIB
+"""Bytes that a worker process takes before it holds any data."""
+FAN_IN = 8
+"""Sums that a task of the tree adds up, as far as they fit the memory."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +36,22 @@ class Layout:
     """What decides in which order numbers are added: two fits of one layout agree bit for bit.
 
     `target` is the size of a block asked for in bytes, `shards` their number, `tile_rows` the most rows a step sees
-    at once (None: whole blocks).
+    at once (None: whole blocks). `fan_in` is the number of shards, and then of sums, that are added up at a time
+    (0: all at once).
     """
 
     target: int
     shards: int
     tile_rows: int | None
+    fan_in: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The layout of a fit on this machine.
+    """The layout of a fit: `threads` of this process, or as many of each of `workers` processes (0: this one).
 
     `bounds` are the row ranges of the blocks, `shards` ranges of block indices that one thread runs in order. Byte
-    figures are estimates of peaks.
+    figures are estimates of peaks, for one worker where there are several; `statistics_bytes` is what a shard sends.
     """
 
     layout: Layout
@@ -57,6 +67,8 @@ class Plan:
     resident: bool
     source_bytes: int
     given_memory: int | None = None
+    workers: int = 0
+    statistics_bytes: int = 0
 
     @property
     def tile_rows(self) -> int | None:
@@ -65,12 +77,13 @@ class Plan:
 
     @property
     def bytes_per_sweep(self) -> int:
-        """Bytes of X that a sweep reads from outside this process's memory."""
-        return 0 if self.resident else max(0, self.source_bytes - self.cache_bytes)
+        """Bytes of X that a sweep reads from outside the memory of those who work on them."""
+        return 0 if self.resident else max(0, self.source_bytes - self.cache_bytes * max(1, self.workers))
 
     def describe(self) -> dict[str, Any]:
         """The plan in plain values."""
         return {
+            "workers": self.workers,
             "threads": self.threads,
             "blocks": len(self.bounds),
             "rows_per_block": max(hi - lo for lo, hi in self.bounds),
@@ -97,21 +110,23 @@ def make_plan(
     memory: int | None = None,
     threads: int | None = None,
     layout: Layout | None = None,
+    workers: int = 0,
 ) -> Plan:
     """Lay out a fit whose row factors have `width` columns in all, within `memory` bytes (None: half of what is free).
 
-    With `layout`, that of an earlier plan is kept. Raises `UsageError` when the shared factors and one block a thread
-    do not fit.
+    With `workers`, memory and threads are those of each of them. With `layout`, that of an earlier plan is kept.
+    Raises `UsageError` when the shared factors and one block a thread do not fit.
     """
     m, n = source.shape
     itemsize = np.dtype(dtype).itemsize
-    workers = threads or available_threads()
+    spread = max(1, workers)
+    count = threads or available_threads()
     budget = memory if memory is not None else free_memory() // 2
     # One H and its successor, float64 statistics of two halves for each thread, and the rule's temporaries.
     statistics = 2 * width * n * 8
     shared = 2 * width * n * itemsize + 3 * statistics
     size = source_bytes(source)
-    resident = source.resident
+    resident = source.resident and not workers
     rows_bytes = 2 * m * width * itemsize
     if memory is None and shared + statistics > 2 * budget:
         raise UsageError(
@@ -120,44 +135,70 @@ def make_plan(
             "(nmfkit convert --transpose)"
         )
     left = budget - shared - statistics
-    workers = max(1, min(workers, left // max(1, 2 * statistics))) if memory is not None else workers
-    target = layout.target if layout else _block_target(size, resident, left, workers)
+    count = max(1, min(count, left // max(1, 2 * statistics))) if memory is not None else count
+    target = layout.target if layout else _block_target(size, resident, left, count, spread)
     bounds = tuple(source.bounds(target))
     largest = max(size * (hi - lo) // m for lo, hi in bounds)
-    workers = min(workers, len(bounds))
+    count = min(count, -(-len(bounds) // spread))
     # A block in work, the next one being read, and what the reader holds besides.
-    in_flight = 0 if resident else workers * 3 * largest
-    left = budget - shared - workers * statistics - in_flight
+    in_flight = 0 if resident else count * 3 * largest
+    left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
+        needed = budget - left + largest
+        needed, whose = (int((needed + WORKER_BASE) / WORKER_SHARE), "of a worker ") if workers else (needed, "")
         raise UsageError(
-            f"the memory budget of {size_text(budget)} is too small: the shared factors and statistics take "
-            f"{size_text(shared + workers * statistics)} and {workers} thread(s) with blocks of {size_text(largest)} "
-            f"take {size_text(in_flight)}; allow --memory {size_text(budget - left + largest)} or more, "
+            f"the memory budget {whose}of {size_text(budget)} is too small: the shared factors and statistics take "
+            f"{size_text(shared + count * statistics)} and {count} thread(s) with blocks of {size_text(largest)} "
+            f"take {size_text(in_flight)}; allow --memory {size_text(needed)} or more, "
             "or convert the matrix to smaller chunks"
         )
-    rows_resident = rows_bytes <= max(0, left) * 0.6 or memory is None
+    rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0
     cache = 0 if resident else max(0, min(int(left * 0.8), size))
     layout = layout or Layout(
         target,
-        min(len(bounds), workers * (4 if statistics < 4 * MIB and workers > 1 else 1)),
+        min(len(bounds), _shard_count(count, workers, statistics)),
         _tile_rows(source, n, itemsize, elementwise, forms_product),
+        _fan_in(count, workers, statistics, budget),
     )
     return Plan(
         layout=layout,
-        threads=workers,
+        threads=count,
         bounds=bounds,
-        shards=_shards(len(bounds), layout.shards),
+        shards=_shards(bounds, layout.shards),
         memory=budget,
         block_bytes=largest,
-        shared_bytes=shared + workers * statistics,
+        shared_bytes=shared + count * statistics,
         rows_bytes=rows_bytes,
         rows_resident=rows_resident,
         cache_bytes=cache,
         resident=resident,
         source_bytes=size,
         given_memory=memory,
+        workers=workers,
+        statistics_bytes=statistics,
     )
+
+
+def _shard_count(threads: int, workers: int, statistics: int) -> int:
+    """How many shards keep the threads busy: several each where they are cheap to add up."""
+    if workers:
+        return workers * threads * (2 if statistics < MIB else 1)
+    return threads * (4 if statistics < 4 * MIB and threads > 1 else 1)
+
+
+def _fan_in(threads: int, workers: int, statistics: int, memory: int) -> int:
+    """How many shards' statistics are added up at a time: those of one worker first, where there are many."""
+    shards = _shard_count(threads, workers, statistics)
+    fitting = max(2, memory // 4 // statistics)
+    if not workers or shards <= min(FLAT, fitting):
+        return 0
+    return int(min(fitting, max(FAN_IN, shards // workers)))
+
+
+def worker_budget(limit: int) -> int:
+    """What a plan may use of a worker's memory `limit`."""
+    return max(0, int(WORKER_SHARE * limit) - WORKER_BASE)
 
 
 def source_bytes(source: Source) -> int:
@@ -169,11 +210,11 @@ def source_bytes(source: Source) -> int:
     return int(source.nnz * (itemsize + 4) + m * 8)
 
 
-def _block_target(size: int, resident: bool, left: int, workers: int) -> int:
+def _block_target(size: int, resident: bool, left: int, threads: int, spread: int) -> int:
     # Enough blocks to balance the threads, none so small that its fixed costs show.
-    even = size // (4 * workers)
+    even = size // (4 * threads * spread)
     target = max(MIB, min(BLOCK, even))
-    return target if resident else max(MIB // 16, min(target, left // (8 * workers)))
+    return target if resident else max(MIB // 16, min(target, left // (8 * threads)))
 
 
 def _tile_rows(source: Source, n: int, itemsize: int, elementwise: bool, forms_product: bool) -> int | None:
@@ -184,9 +225,9 @@ def _tile_rows(source: Source, n: int, itemsize: int, elementwise: bool, forms_p
     return max(least, target // (n * itemsize))
 
 
-def _shards(blocks: int, count: int) -> tuple[range, ...]:
+def _shards(bounds: tuple[tuple[int, int], ...], count: int) -> tuple[range, ...]:
     """Contiguous runs of blocks, of about equal length: blocks of one source have about equal bytes."""
-    edges = [round(i * blocks / count) for i in range(count + 1)]
+    edges = [round(i * len(bounds) / count) for i in range(count + 1)]
     return tuple(range(a, b) for a, b in pairwise(edges) if b > a)
 
 

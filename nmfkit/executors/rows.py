@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,18 +16,26 @@ from nmfkit.protocols import Rows
 
 
 class ResidentRows:
-    """All rows in memory, by factor name."""
+    """All rows in memory, by factor name; `first` is the number of the first one."""
 
-    def __init__(self, factors: dict[str, Array]) -> None:
-        self.factors = factors
+    lasting: ClassVar[bool] = True
+
+    def __init__(self, factors: Rows, first: int = 0) -> None:
+        self.factors, self.first = factors, first
 
     def read(self, lo: int, hi: int) -> Rows:
         """Views of the rows `lo` … `hi`."""
-        return {name: f[lo:hi] for name, f in self.factors.items()}
+        return {name: f[lo - self.first : hi - self.first] for name, f in self.factors.items()}
+
+    def part(self, lo: int, hi: int) -> ResidentRows:
+        """The rows `lo` … `hi` alone."""
+        return ResidentRows(self.read(lo, hi), lo)
 
 
 class SpilledRows:
     """All rows in one scratch file a factor, deleted when nobody holds this object any more."""
+
+    lasting: ClassVar[bool] = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -48,6 +56,11 @@ class SpilledRows:
             raw = os.pread(descriptor, (hi - lo) * stride, lo * stride)
             out[name] = np.frombuffer(raw, dtype).reshape(hi - lo, width)
         return out
+
+    def part(self, lo: int, hi: int) -> SpilledRows:
+        """These: they are on disk, and only this process can read them."""
+        del lo, hi
+        return self
 
     def write(self, lo: int, rows: Rows) -> None:
         """Put the rows from `lo` on in place."""
@@ -83,6 +96,9 @@ class RowWriter:
             return
         for name, f in rows.items():
             self._memory[name][lo : lo + len(f)] = f
+
+    def block(self, lo: int, hi: int) -> None:
+        """Nothing to do: every tile is in place already."""
 
     def finish(self) -> ResidentRows | SpilledRows:
         """The store of all rows written."""

@@ -5,6 +5,7 @@
 | `array` | arrays and sparse matrices in memory, memory-mapped files |
 | `zarr_dense`, `zarr_csr` | zarr stores of any origin, v2 and v3 |
 | `zarr_open` | which matrix a zarr group holds |
+| `remote` | stores at a URI, by fsspec or obstore |
 | `files` | paths, handed to the readers that plugins offer |
 | `borrowed` | AnnData objects, dask arrays |
 | `convert` | any source → zarr that streams well |
@@ -12,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -27,20 +29,28 @@ if TYPE_CHECKING:
 __all__ = ["ArraySource", "Cast", "SparseSource", "fingerprint", "open_source"]
 
 
-def open_source(x: Any, *, key: str | None = None, dtype: Any = None) -> Source:
+def open_source(
+    x: Any, *, key: str | None = None, dtype: Any = None, storage_options: Mapping[str, Any] | None = None
+) -> Source:
     """Open `x` as a matrix (m, n) that is read by row blocks.
 
     `x` is an array, a SciPy sparse matrix, a zarr array or group, an AnnData object, a dask array, a path, a URI or
     a `Source`; `key` names the dataset inside a container. Blocks are float32 or float64: `dtype` chooses, else
-    types that float32 holds exactly (bool, 8 and 16 bits) become float32 and all others float64. Raises
-    `SourceError` for what cannot be read, `DataError` for what is no numeric matrix, `UsageError` for unknown kinds
-    of file.
+    types that float32 holds exactly (bool, 8 and 16 bits) become float32 and all others float64. `storage_options`
+    go to the library that opens a URI (credentials, an endpoint); they travel with the source and are never shown.
+    Raises `SourceError` for what cannot be read, `DataError` for what is no numeric matrix, `UsageError` for unknown
+    kinds of file.
     """
     forced = forced_dtype(dtype)
+    if storage_options is not None and not isinstance(storage_options, Mapping):
+        raise UsageError(f"storage_options is a {type(storage_options).__name__}; pass a dict such as {{'anon': True}}")
+    options = storage_options or None
     if isinstance(x, str | PathLike):
         from nmfkit.sources.files import open_path
 
-        return open_path(fspath(x), key=key, dtype=forced)
+        return open_path(fspath(x), key=key, dtype=forced, storage_options=options)
+    if options is not None:
+        raise UsageError(f"storage_options are for stores opened by a URI such as s3://…; this is a {type(x).__name__}")
     library = type(x).__module__.partition(".")[0]
     if library == "anndata":
         from nmfkit.sources.borrowed import open_anndata

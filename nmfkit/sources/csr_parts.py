@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+Stretch: TypeAlias = tuple[int, Array]
+"""Values of an `indptr` that follow each other, after the number of the first."""
+
+STRETCH = 2**20
+"""Values looked at together: few beside a matrix, many beside a call."""
 
 
 def index_dtype(*largest: int) -> type[np.signedinteger[Any]]:
@@ -15,19 +22,38 @@ def index_dtype(*largest: int) -> type[np.signedinteger[Any]]:
     return np.int32 if max(largest) <= np.iinfo(np.int32).max else np.int64
 
 
+def stretches(indptr: Array) -> Iterator[Stretch]:
+    """An `indptr` in memory as views of it, one after another."""
+    return ((first, indptr[first : first + STRETCH]) for first in range(0, len(indptr), STRETCH))
+
+
 def check_indptr(indptr: Array, rows: int, entries: int) -> Array:
     """`indptr` as int64 (rows + 1,); raises `ValueError` where it cannot index `entries` entries."""
-    if indptr.ndim != 1 or len(indptr) != rows + 1:
-        raise ValueError(f"indptr has shape {indptr.shape}, {rows} rows need ({rows + 1},)")
-    indptr = indptr.astype(np.int64, copy=False)
-    if indptr[0] != 0:
-        raise ValueError(f"indptr starts at {indptr[0]}, not at 0")
-    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
-    if falls.size:
-        raise ValueError(f"indptr decreases at row {falls[0]}")
-    if indptr[-1] > entries:
-        raise ValueError(f"indptr ends at {indptr[-1]}, but only {entries} entries are stored")
-    return indptr
+    check_length(indptr.shape, rows)
+    check_stretches(stretches(indptr), entries)
+    return indptr.astype(np.int64, copy=False)
+
+
+def check_length(shape: tuple[int, ...], rows: int) -> None:
+    """Raise `ValueError` unless an `indptr` of this shape has a value for each row and one more."""
+    if shape != (rows + 1,):
+        raise ValueError(f"indptr has shape {shape}, {rows} rows need ({rows + 1},)")
+
+
+def check_stretches(indptr: Iterable[Stretch], entries: int) -> int:
+    """The last value of an `indptr` in stretches; raises `ValueError` where it cannot index `entries` entries."""
+    last = 0
+    for first, stretch in indptr:
+        values = stretch.astype(np.int64, copy=False)
+        if first == 0 and values[0] != 0:
+            raise ValueError(f"indptr starts at {values[0]}, not at 0")
+        falls = np.flatnonzero(values < np.concatenate([[last], values[:-1]]))
+        if falls.size:
+            raise ValueError(f"indptr decreases at row {first + falls[0] - 1}")
+        last = int(values[-1])
+    if last > entries:
+        raise ValueError(f"indptr ends at {last}, but only {entries} entries are stored")
+    return last
 
 
 def check_indices(indices: Array, n: int) -> None:

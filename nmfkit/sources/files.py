@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from nmfkit.errors import NmfkitError, SourceError, UsageError
+from nmfkit.sources.columns import StoredByColumns
+from nmfkit.sources.uri import is_remote, local_path
 
 if TYPE_CHECKING:
     from nmfkit.protocols import Source
@@ -19,14 +19,19 @@ ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 """Files that make a directory a zarr node, v3 and v2."""
 
 
-def open_path(text: str, *, key: str | None = None, dtype: Any = None) -> Source:
+def open_path(
+    text: str, *, key: str | None = None, dtype: Any = None, storage_options: Mapping[str, Any] | None = None
+) -> Source:
     """Open a path or URI, by its scheme, its suffix, or the zarr metadata in the directory."""
     readers = _readers()
-    if reader := _longest(text, readers, "schemes"):
+    reader = _longest(text, readers, "schemes")
+    if reader is None and is_remote(text):
+        return _open_remote(text, readers, key, dtype, storage_options)
+    if storage_options is not None:
+        raise UsageError(f"storage_options are for stores opened by a URI such as s3://…, and {text} is none")
+    if reader is not None:
         return _load(reader, text, key, dtype)
-    if re.match(r"^[A-Za-z][A-Za-z0-9+.-]+://", text) and not text.startswith("file://"):
-        return _open_zarr(text, key, dtype)
-    path = Path(unquote(urlsplit(text).path)) if text.startswith("file://") else Path(text).expanduser()
+    path = local_path(text)
     if path.name.lower().endswith(ZARR_SUFFIX) or is_zarr(path):
         return _open_zarr(str(path), key, dtype)
     return _open_file(path, readers, key, dtype)
@@ -48,10 +53,21 @@ def _open_file(path: Path, readers: list[Any], key: str | None, dtype: Any) -> S
     return _load(reader, str(path.absolute()), key, dtype)  # a run that is resumed elsewhere must find it again
 
 
-def _open_zarr(uri: str, key: str | None, dtype: Any) -> Source:
+def _open_remote(
+    uri: str, readers: list[Any], key: str | None, dtype: Any, storage_options: Mapping[str, Any] | None
+) -> Source:
+    if (reader := _longest(uri, readers, "suffixes")) is not None:
+        raise UsageError(
+            f"{uri}: {reader.spec.name} is read from local disks only; copy the file here, or convert it to zarr with "
+            "nmfkit convert and put that store there"
+        )
+    return _open_zarr(uri, key, dtype, storage_options)
+
+
+def _open_zarr(uri: str, key: str | None, dtype: Any, storage_options: Mapping[str, Any] | None = None) -> Source:
     from nmfkit.sources.zarr_open import open_uri
 
-    return open_uri(uri, key=key, dtype=dtype)
+    return open_uri(uri, key=key, dtype=dtype, storage_options=storage_options)
 
 
 def _readers() -> list[Any]:
@@ -67,6 +83,8 @@ def _load(reader: Any, path: str, key: str | None, dtype: Any) -> Source:
     factory = reader.load()
     try:
         return wrap(factory(path, key=key, **reader.spec.preset), uri=path, dtype=dtype)
+    except StoredByColumns as stored:
+        raise StoredByColumns(stored.where, wrap(stored.turned, uri=path, dtype=dtype)) from None
     except (NmfkitError, MemoryError):
         raise
     except Exception as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
+
+from nmfkit.sources.csr_parts import Array, Stretch, stretches
 
 Bounds = list[tuple[int, int]]
 
@@ -36,14 +38,21 @@ def by_chunks(shape: tuple[int, int], itemsize: int, chunk_rows: int, target_byt
     return [(lo + a, lo + b) for lo, hi in bands for a, b in even(hi - lo, step)]
 
 
-def by_entries(indptr: npt.NDArray[Any], entry_bytes: int, target_bytes: int) -> Bounds:
+def by_entries(indptr: Array, entry_bytes: int, target_bytes: int) -> Bounds:
     """Ranges of about `target_bytes` of a CSR matrix, from its `indptr` (m + 1,); one row at least."""
-    rows = len(indptr) - 1
-    cost = indptr.astype(np.int64) * entry_bytes + 4 * np.arange(rows + 1, dtype=np.int64)
-    bounds, lo = [], 0
-    while lo < rows:
-        hi = int(np.searchsorted(cost, cost[lo] + max(1, target_bytes), side="right")) - 1
-        hi = min(max(hi, lo + 1), rows)
-        bounds.append((lo, hi))
-        lo = hi
-    return bounds
+    return by_stretches(stretches(indptr), entry_bytes, target_bytes)
+
+
+def by_stretches(indptr: Iterable[Stretch], entry_bytes: int, target_bytes: int) -> Bounds:
+    """What `by_entries` gives, of an `indptr` that comes in stretches: memory is that of one, and the edges."""
+    target = max(1, target_bytes)
+    edges, limit, before, rows = [0], target, 0, 0
+    for first, values in indptr:
+        rows = first + len(values) - 1
+        cost = values.astype(np.int64) * entry_bytes + 4 * np.arange(first, rows + 1, dtype=np.int64)
+        while (at := int(np.searchsorted(cost, limit, side="right"))) < len(cost):
+            hi = max(first + at - 1, edges[-1] + 1)
+            limit = target + (int(cost[hi - first]) if hi >= first else before)
+            edges.append(hi)
+        before = int(cost[-1])
+    return list(pairwise(edges if edges[-1] == rows else [*edges, rows]))

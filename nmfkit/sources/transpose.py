@@ -26,6 +26,9 @@ Array = npt.NDArray[Any]
 MEMORY = 2**28
 """Bytes that a transpose holds at once."""
 
+BINS = 2**20
+"""Ranges of columns whose entries are counted, to cut the columns by."""
+
 
 def transposed_dense(source: Source, scratch: Path, memory: int = MEMORY) -> Source:
     """The transpose (n, m) of a dense source, as tiles in `scratch`.
@@ -82,13 +85,17 @@ def _sorted_rows(entries: Array, lo: int, hi: int, n: int) -> CSR:
 def _ranges(source: Source, record: int, memory: int) -> Array:
     """Starts of column ranges of about equally many entries, each a quarter of `memory`; the last is n."""
     n = source.shape[1]
-    counts = np.zeros(n, np.int64)
+    # Where columns are very many, a count for each would be as large as what it is to spare.
+    width = -(-n // BINS)
+    counts = np.zeros(-(-n // width), np.int64)
     for block in _blocks(source):
-        counts += np.bincount(block.indices, minlength=n)
+        counts += np.bincount(block.indices // width, minlength=len(counts))
     ends = np.cumsum(counts)
     parts = max(1, ceil(int(ends[-1]) * record * 4 / memory))
-    cuts = np.searchsorted(ends, ends[-1] * np.arange(1, parts) / parts) + 1
-    return np.unique(np.concatenate([[0], np.minimum(cuts, n), [n]]))
+    cuts = (np.searchsorted(ends, ends[-1] * np.arange(1, parts) / parts) + 1) * width
+    # A range of many columns with few entries is bounded by its `indptr`.
+    longest = np.arange(0, n, max(1, memory // 32))
+    return np.unique(np.concatenate([[0], np.minimum(cuts, n), longest, [n]]))
 
 
 def _blocks(source: Source) -> Iterator[Any]:

@@ -44,13 +44,13 @@ class ZarrDense:
 
     @cached_property
     def row_names(self) -> names.Names:
-        """Names of the rows (m,), read when first asked for."""
-        return names.row_names(self.root.open(), self.shape[0]) if self.root else None
+        """Names of the rows (m,), read as they are asked for."""
+        return names.row_names(self.root, self.shape[0]) if self.root else None
 
     @cached_property
     def feature_names(self) -> names.Names:
-        """Names of the columns (n,), read when first asked for."""
-        return names.feature_names(self.root.open(), self.shape[1]) if self.root else None
+        """Names of the columns (n,), read as they are asked for."""
+        return names.feature_names(self.root, self.shape[1]) if self.root else None
 
     def bounds(self, target_bytes: int) -> list[tuple[int, int]]:
         """Row ranges of about `target_bytes` that end where chunks do."""

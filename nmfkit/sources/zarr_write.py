@@ -1,4 +1,4 @@
-"""Zarr v3 arrays laid out for reading row blocks: dense chunks of whole rows, CSR parts in long chunks.
+"""Zarr v3 arrays laid out for reading row blocks: dense chunks of whole rows, names.
 
 Every chunk is written, zero or not, with a checksum after the compressor: damage is noticed, never decoded.
 """
@@ -6,14 +6,20 @@ Every chunk is written, zero or not, with a checksum after the compressor: damag
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import LocalStore
 
-from nmfkit.blocks import CSR
+from nmfkit.errors import StoreError
+from nmfkit.executors.each import Each, serially
+from nmfkit.sources import tiles
+from nmfkit.sources.files import is_zarr
+from nmfkit.sources.names import StoredNames
 from nmfkit.sources.zarr_store import COMPLETE
 
 if TYPE_CHECKING:
@@ -23,6 +29,11 @@ Array = npt.NDArray[Any]
 
 READ_BYTES = 2**25
 """Size of the blocks that are read while writing."""
+
+CALL_BLOCKS = 8
+"""Blocks for one call: enough that what two calls share at their edges, and read twice, is little."""
+
+NAMES_CHUNK = 2**16
 
 WIDE_ROW = 2**26
 """Bytes of a row above which a chunk holds only part of it."""
@@ -58,25 +69,99 @@ def create(
     )
 
 
-def write_names(group: zarr.Group, name: str, values: Sequence[str] | None) -> None:
-    """Names as an array of text, nothing where there are none."""
+def put(array: zarr.Array[Any], start: int, values: Array) -> None:
+    """Write `values` from row or entry `start` on; raises `StoreError` where the array is gone.
+
+    A call that outlives its conversion, on a worker that was given up, must not bring the folder back.
+    """
+    store = array.store
+    if isinstance(store, LocalStore) and not is_zarr(store.root / array.path):
+        raise StoreError(f"{store.root / array.path} was removed while it was written")
+    array[start : start + len(values)] = values
+
+
+def write_names(group: zarr.Group, name: str, values: Sequence[str] | None, each: Each = serially) -> None:
+    """Names as an array of text, a chunk at a time; nothing where there are none."""
     if values is None:
         return
-    array = group.create_array(name, shape=(len(values),), chunks=(min(len(values), 2**16),), dtype="str")
-    array[:] = np.array(list(values), dtype=np.dtypes.StringDType())
+    array = group.create_array(name, shape=(len(values),), chunks=(min(len(values), NAMES_CHUNK),), dtype="str")
+    # Names in memory would travel with every call.
+    spread = each if isinstance(values, StoredNames) else serially
+    spread(_Names(array, values), tiles.even(len(values), CALL_BLOCKS * NAMES_CHUNK))
 
 
-def write_dense(group: zarr.Group, name: str, source: Source, chunk_bytes: int) -> zarr.Array[Any]:
-    """Write a dense source as `name` in chunks of whole rows of about `chunk_bytes`."""
-    lo, hi = source.bounds(READ_BYTES)[0]
-    first = source.read(lo, hi).values
+@dataclass(frozen=True, eq=False)
+class _Names:
+    """Copies a range of the names."""
+
+    array: zarr.Array[Any]
+    values: Sequence[str]
+
+    def __call__(self, item: tuple[int, int]) -> None:
+        for lo, hi in tiles.even(item[1] - item[0], NAMES_CHUNK):
+            a, b = item[0] + lo, item[0] + hi
+            put(self.array, a, np.array(list(self.values[a:b]), dtype=np.dtypes.StringDType()))
+
+
+def write_dense(
+    group: zarr.Group, name: str, source: Source, chunk_bytes: int, each: Each = serially
+) -> zarr.Array[Any]:
+    """Write a dense source as `name` in chunks of whole rows of about `chunk_bytes`; each call writes some chunks.
+
+    A call holds a block of about `READ_BYTES`, or one row, and a chunk's rows.
+    """
+    blocks = source.bounds(READ_BYTES)
+    first = source.read(*blocks[0]).values
     counts = bool(np.count_nonzero(first) < COUNTS * first.size)
     del first
     chunks = row_chunks(source.shape, np.dtype(source.dtype).itemsize, chunk_bytes)
     array = create(group, name, source.shape, chunks, source.dtype, counts=counts)
-    for lo, values in _bands(source, chunks[0]):
-        array[lo : lo + len(values)] = values
+    each(_Rows(array, source), runs(blocks, chunks[0]))
     return array
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Copies the rows of a run of blocks."""
+
+    array: zarr.Array[Any]
+    source: Source
+
+    def __call__(self, blocks: tiles.Bounds) -> None:
+        for start, values in self._bands(blocks, self.array.chunks[0]):
+            put(self.array, start, values)
+
+    def _bands(self, blocks: tiles.Bounds, rows: int) -> Iterator[tuple[int, Array]]:
+        """The blocks in bands of `rows` rows, however they are cut; each is valid until the next."""
+        band = np.empty((rows, self.source.shape[1]), self.source.dtype)
+        start, filled = blocks[0][0], 0
+        for lo, hi in blocks:
+            values = self.source.read(lo, hi).values
+            taken = 0
+            while taken < len(values):
+                step = min(rows - filled, len(values) - taken)
+                band[filled : filled + step] = values[taken : taken + step]
+                filled, taken = filled + step, taken + step
+                if filled == rows:
+                    yield start, band
+                    start, filled = start + rows, 0
+            del values  # before the next are read
+        if filled:
+            yield start, band[:filled]
+
+
+def runs(blocks: tiles.Bounds, rows: int) -> list[tiles.Bounds]:
+    """Blocks in runs of about `CALL_BLOCKS` that end, but for the last, at a multiple of `rows`."""
+    found: list[tiles.Bounds] = []
+    run: tiles.Bounds = []
+    for lo, hi in blocks:
+        cut = hi - hi % rows
+        if len(run) + 1 < CALL_BLOCKS or cut <= lo:
+            run.append((lo, hi))
+            continue
+        found.append([*run, (lo, cut)])
+        run = [(cut, hi)] if cut < hi else []
+    return [*found, run] if run else found
 
 
 def row_chunks(shape: tuple[int, int], itemsize: int, chunk_bytes: int) -> tuple[int, int]:
@@ -85,73 +170,3 @@ def row_chunks(shape: tuple[int, int], itemsize: int, chunk_bytes: int) -> tuple
     if n * itemsize > WIDE_ROW:
         return (1, max(1, chunk_bytes // itemsize))
     return (min(m, max(1, chunk_bytes // (n * itemsize))), n)
-
-
-def _bands(source: Source, rows: int) -> Iterator[tuple[int, Array]]:
-    """The source in bands of `rows` rows, whatever its own chunks are; each is valid until the next."""
-    band = np.empty((rows, source.shape[1]), source.dtype)
-    start = filled = 0
-    for lo, hi in source.bounds(READ_BYTES):
-        values = source.read(lo, hi).values
-        taken = 0
-        while taken < len(values):
-            step = min(rows - filled, len(values) - taken)
-            band[filled : filled + step] = values[taken : taken + step]
-            filled, taken = filled + step, taken + step
-            if filled == rows:
-                yield start, band
-                start, filled = start + rows, 0
-    if filled:
-        yield start, band[:filled]
-
-
-class CSRWriter:
-    """Appends CSR rows to a group in AnnData's layout; memory is one chunk of each part and `indptr`."""
-
-    def __init__(self, group: zarr.Group, shape: tuple[int, int], dtype: Any, indices: Any, chunk_bytes: int) -> None:
-        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(shape)})
-        self._group, self._rows = group, shape[0]
-        self._data = _Appender(group, "data", np.dtype(dtype), chunk_bytes)
-        self._indices = _Appender(group, "indices", np.dtype(indices), chunk_bytes)
-        self._counts: list[Array] = []
-
-    def append(self, block: CSR) -> None:
-        """Add the rows of `block` after those that are there."""
-        self._data.append(block.values)
-        self._indices.append(block.indices)
-        self._counts.append(np.diff(block.indptr))
-
-    def finish(self) -> int:
-        """Write what is left and `indptr`; returns the number of entries."""
-        self._data.finish()
-        self._indices.finish()
-        indptr = np.zeros(self._rows + 1, np.int64)
-        np.cumsum(np.concatenate(self._counts), out=indptr[1:])
-        create(self._group, "indptr", indptr.shape, (min(len(indptr), 2**20),), np.int64)[:] = indptr
-        return int(indptr[-1])
-
-
-class _Appender:
-    """A 1-D array that grows by whole chunks."""
-
-    def __init__(self, group: zarr.Group, name: str, dtype: np.dtype[Any], chunk_bytes: int) -> None:
-        self._buffer = np.empty(max(1, chunk_bytes // dtype.itemsize), dtype)
-        self._array = create(group, name, (0,), self._buffer.shape, dtype)
-        self._filled = 0
-
-    def append(self, values: Array) -> None:
-        taken = 0
-        while taken < len(values):
-            step = min(len(self._buffer) - self._filled, len(values) - taken)
-            self._buffer[self._filled : self._filled + step] = values[taken : taken + step]
-            self._filled, taken = self._filled + step, taken + step
-            if self._filled == len(self._buffer):
-                self.finish()
-
-    def finish(self) -> None:
-        """Write the buffer; the last one may be part of a chunk."""
-        start = self._array.shape[0]
-        if self._filled:
-            self._array.resize((start + self._filled,))
-            self._array[start:] = self._buffer[: self._filled]
-        self._filled = 0

@@ -46,6 +46,28 @@ def narrow(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
     return {}, {"sum": np.full(3, 1 if x.first else 2**24, dtype=np.float32)}
 
 
+class Doubling:
+    """A model in small: rows grow by the shared number, which doubles each sweep."""
+
+    def local(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """Rows times the shared number."""
+        return {"w": shared["by"] * rows["w"]}, {"total": float(np.sum(x.values))}
+
+    def apply(self, shared: Shared, stats: Stats) -> Shared:
+        """Twice the number."""
+        del stats
+        return {"by": 2 * shared["by"], "h": np.ones((2, 3))}
+
+    def objective(self, shared: Shared, stats: Stats) -> float:
+        """The sum of X and the number."""
+        return float(stats["total"]) + float(shared["by"])
+
+
+def numbered(item: int) -> tuple[int, int]:
+    """The item and its square."""
+    return item, item * item
+
+
 Layout: TypeAlias = tuple[Array, list[tuple[int, int]], tuple[range, ...], int]
 
 
@@ -138,6 +160,29 @@ class ExecutorContract(Contract):
                 assert_close(new.read(0, len(x))["w"], 2 * np.sum(x, axis=1, keepdims=True) * np.ones((1, 2)), "rows")
         assert stats["rows"] == len(x), "not every row was passed"
         assert stats["first"] == sum(lo for lo, _ in chunks), "blocks do not know where they start"
+
+    @law(layouts())
+    def test_advancing_is_a_sweep_and_what_follows_from_it(self, layout: Any) -> None:
+        x, v = layout[0], np.ones((layout[0].shape[1], 2))
+        model: Any = Doubling()
+        with self.running(layout) as executor:
+            rows, _ = executor.sweep(product, None, {"v": v})
+            shared: Any = {"by": 3.0}
+            for sweep in range(3):
+                rows, objective, shared = executor.advance(model, rows, shared)
+                assert_close(objective, float(np.sum(x)) + 3 * 2**sweep, "the objective")
+            state = executor.fetch(shared)
+            assert state["by"] == 24, f"the state that follows is {state}"
+            assert_close(state["h"], np.ones((2, 3)), "an array of the state that follows")
+            assert_close(rows.read(0, len(x))["w"], 3 * 6 * 12 * (x @ v), "the rows")
+            one, other = rows.read(0, 1)["w"], rows.part(0, len(x)).read(0, 1)["w"]
+            assert_close(one, other, "a part of the rows")
+
+    @law(layouts(), st.integers(0, 9))
+    def test_independent_calls_come_back_in_order(self, layout: Any, count: int) -> None:
+        with self.running(layout) as executor:
+            found = executor.each(numbered, range(count))
+        assert list(found) == [(i, i * i) for i in range(count)], f"results are {found}"
 
     @law(layouts())
     def test_statistics_are_summed_in_float64(self, layout: Any) -> None:

@@ -27,6 +27,12 @@ def nmfkit_readers() -> list[ReaderSpec]:
             suffixes=(".tsv", ".tsv.gz"),
             preset={"delimiter": "\t"},
         ),
+        ReaderSpec(
+            "h5ad",
+            "AnnData file, or a matrix of 10x, in HDF5",
+            f"{here}.h5ad:read",
+            suffixes=(".h5ad", ".h5"),
+        ),
         ReaderSpec("mat", "MATLAB file up to version 7", f"{here}.mat:read", suffixes=(".mat",)),
         ReaderSpec(
             "digits",

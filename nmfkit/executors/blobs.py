@@ -1,0 +1,118 @@
+"""Named byte strings beside the arrays of a zarr store: what workers hand each other from sweep to sweep."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from nmfkit.errors import StoreError
+from nmfkit.protocols import Rows
+from nmfkit.sources.zarr_store import Place
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """Byte strings under `prefix` in the store of the zarr group at `place`; written whole or not at all.
+
+    A name is never given to two different contents, so that writing one again, however late, harms nothing. Raises
+    `StoreError` where something cannot be read or written.
+    """
+
+    place: Place
+    prefix: str
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write `data` as `name`."""
+        buffer = default_buffer_prototype().buffer.from_bytes(data)
+        try:
+            sync(self._store.set(self._key(name), buffer))
+        except Exception as error:
+            raise StoreError(f"{self._where(name)} cannot be written: {type(error).__name__}: {error}") from error
+
+    def get(self, name: str) -> bytes:
+        """What `name` holds."""
+        try:
+            found = sync(self._store.get(self._key(name), default_buffer_prototype()))
+        except Exception as error:
+            raise StoreError(f"{self._where(name)} cannot be read: {type(error).__name__}: {error}") from error
+        if found is None:
+            raise StoreError(f"{self._where(name)} is missing")
+        return found.to_bytes()
+
+    def delete(self, name: str) -> None:
+        """Remove `name`, if it is there."""
+        try:
+            sync(self._store.delete(self._key(name)))
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise StoreError(f"{self._where(name)} cannot be removed: {type(error).__name__}: {error}") from error
+
+    def clear(self, below: str = "") -> None:
+        """Remove everything, or everything below the name `below`."""
+        try:
+            sync(self._store.delete_dir(self._key(below).rstrip("/")))
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise StoreError(f"{self._where(below)} cannot be removed: {type(error).__name__}: {error}") from error
+
+    def below(self, name: str) -> Blobs:
+        """Those under a longer prefix."""
+        return Blobs(self.place, f"{self.prefix}/{name}")
+
+    # --- what is kept in them -----------------------------------------------------------------------------
+
+    def put_rows(self, name: str, rows: Rows) -> None:
+        """Write arrays by name, with checksums."""
+        file = BytesIO()
+        np.savez(file, allow_pickle=False, **rows)
+        self.put(name, file.getvalue())
+
+    def get_rows(self, name: str) -> Rows:
+        """The arrays that were written as `name`; raises `StoreError` where they are damaged."""
+        try:
+            with np.load(BytesIO(self.get(name)), allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"{self._where(name)} is damaged: {type(error).__name__}: {error}") from error
+
+    def put_state(self, name: str, state: Any) -> None:
+        """Write any picklable state, with a checksum."""
+        data = pickle.dumps(state, protocol=5)
+        self.put(name, zlib.crc32(data).to_bytes(4, "little") + data)
+
+    def get_state(self, name: str) -> Any:
+        """The state that this very fit has written as `name`."""
+        data = self.get(name)
+        if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
+            raise StoreError(f"{self._where(name)} is damaged: its checksum does not match")
+        return pickle.loads(memoryview(data)[4:])
+
+    def _key(self, name: str) -> str:
+        return "/".join(part for part in (self.place.path, self.prefix, name) if part)
+
+    def _where(self, name: str) -> str:
+        return f"{self.place.uri}/{self._key(name)}"
+
+    @cached_property
+    def _store(self) -> Store:
+        try:
+            store: Store = self.place.open().store.with_read_only(False)
+        except Exception as error:
+            raise StoreError(str(error)) from error
+        return store
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"place": self.place, "prefix": self.prefix}

@@ -1,0 +1,347 @@
+"""Sweeps on the workers of a dask cluster: a task a shard, which streams its blocks and sends one sum.
+
+Nothing that a task needs is in another worker's memory only: X is read from its store, rows of W and the shared state
+are blobs beside the run, written once under the number of their sweep. So every task can be run again, anywhere, and
+gives the same bytes; a worker that is lost costs its share of one sweep, and the client holds no factor at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from itertools import pairwise
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from distributed import Client, Future, KilledWorker
+
+from nmfkit.errors import ClusterError
+from nmfkit.executors.blobs import Blobs
+from nmfkit.executors.block_rows import BlockRows, blob_name
+from nmfkit.executors.passport import Passport
+from nmfkit.executors.placement import Placement
+from nmfkit.executors.plan import Plan, size_text
+from nmfkit.executors.progress import Progress
+from nmfkit.executors.rows import ResidentRows
+from nmfkit.executors.worker import (
+    PLUGIN,
+    Errand,
+    Outcome,
+    Parcel,
+    Partial,
+    Shelf,
+    StateName,
+    conclude,
+    merge,
+    run_batch,
+    run_shard,
+)
+from nmfkit.protocols import Model, RowStore, Shared, Source, Stats, Step
+
+NO_WORKERS = 300.0
+"""Seconds without any worker after which a fit gives up."""
+POLL = 1.0
+"""Seconds between two looks at the cluster while a sweep runs."""
+RETRIES = 1
+"""How often a task that raised an error is run again; those that a lost worker took along are run again in any case."""
+INLINE = 2**16
+"""Bytes of a shared state that goes along with the tasks; a larger one is a blob."""
+BATCHES = 4
+"""Tasks for each thread that independent calls are dealt into."""
+
+
+class Held:
+    """A shared state in a blob, removed when nobody holds this object any more."""
+
+    def __init__(self, name: StateName, discard: Callable[[StateName], None]) -> None:
+        self.name = name
+        weakref.finalize(self, discard, name)
+
+
+class ClusterExecutor:
+    """Runs the shards of a sweep as tasks on the workers of `client`, and sums their statistics in shard order.
+
+    `blobs` is where rows and shared states go, readable and writable from every worker (None: until `work_in` names
+    one, only sweeps that make no rows). Tasks prefer the worker that had their shard before; which workers there are is
+    asked before every sweep. Raises `ClusterError` when scheduler or workers are lost for good.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        source: Source,
+        plan: Plan,
+        *,
+        passport: Passport,
+        blobs: Blobs | None = None,
+        on_block: Callable[[int], None] | None = None,
+        on_slow: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.client, self.source, self.plan, self.passport = client, source, plan, passport
+        self.run = uuid.uuid4().hex[:12]
+        self.sweeps = 0
+        self.reports: tuple[Any, ...] = ()
+        self._blobs = None if blobs is None else blobs.below(self.run)
+        self._source = self._parcel(source)
+        self._edges = np.array([lo for lo, _ in plan.bounds] + [source.shape[0]], dtype=np.int64)
+        self._placement = Placement(_sizes(plan))
+        self._stale: list[str] = []
+        self._dropped: list[StateName] = []
+        client.register_plugin(Shelf(), name=PLUGIN)
+        self._progress = Progress(client, self.run, len(plan.shards), on_block, on_slow)
+
+    def on(self, source: Source, plan: Plan) -> ClusterExecutor:
+        """The same workers at another source, with a plan of its own."""
+        return ClusterExecutor(self.client, source, plan, passport=self.passport, blobs=self._blobs)
+
+    def work_in(self, blobs: Blobs) -> None:
+        """Keep rows and states of later sweeps in `blobs`."""
+        self._blobs = blobs.below(self.run)
+
+    def close(self) -> None:
+        """Let the workers forget this fit; what a checkpoint does not need of the blobs is removed."""
+        self._progress.close()
+        if self.client.status == "running":
+            try:
+                self.client.run(_forget, self.run, wait=False, on_error="ignore")
+            except (OSError, ValueError):
+                return  # no worker is left that could forget
+
+    def __enter__(self) -> ClusterExecutor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # --- sweeps ---------------------------------------------------------------------------------------------
+
+    def sweep(
+        self, step: Step, rows: RowStore | None, shared: Any, *, data: bool = True, tiles: bool = True
+    ) -> tuple[RowStore, Stats]:
+        """Run `step` on every tile and sum its statistics in shard order.
+
+        Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
+        """
+        errand = self._errand(step, shared, data, tiles)
+        partials = self._shards(errand, rows)
+        total: Partial = self._settled(self._task(merge, *self._tree(errand, partials), of=errand), partials)
+        self.reports = total.reports
+        return self._rows(errand, total.names), total.stats
+
+    def advance(self, model: Model, rows: RowStore, shared: Any) -> tuple[RowStore, float, Any]:
+        """A sweep of `model.local`: the new rows, their objective with `shared`, the following state, held."""
+        errand = self._errand(model.local, shared, data=True, tiles=True)
+        partials = self._shards(errand, rows)
+        following = self._state_name()
+        last = self._task(conclude, errand, self._parcel(model), following, *self._tree(errand, partials), of=errand)
+        outcome: Outcome = self._settled(last, partials)
+        self.reports = outcome.reports
+        return self._rows(errand, outcome.names), outcome.objective, Held(following, self._dropped.append)
+
+    def fetch(self, shared: Any) -> Shared:
+        """The plain state; read from its blob, so that it can be had when the cluster is gone."""
+        state: Shared = shared.name.blobs.get_state(shared.name.name) if isinstance(shared, Held) else shared
+        return state
+
+    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`function` of each item on the workers, in their order."""
+        return each_on(self.client, self.passport, function, items)
+
+    # --- tasks ----------------------------------------------------------------------------------------------
+
+    def _errand(self, step: Step, shared: Any, data: bool, tiles: bool) -> Errand:
+        self.sweeps += 1
+        while self._dropped:
+            name = self._dropped.pop()
+            name.blobs.delete(name.name)
+        discard, self._stale[:] = tuple(self._stale), []
+        return Errand(
+            run=self.run,
+            sweep=self.sweeps,
+            passport=self.passport,
+            source=self._source,
+            step=self._parcel(step),
+            shared=self._sent(shared),
+            blobs=self._blobs,
+            tile_rows=self.plan.tile_rows if data and tiles else None,
+            data=data,
+            cache_bytes=self.plan.cache_bytes,
+            discard=discard,
+        )
+
+    def _shards(self, errand: Errand, rows: RowStore | None) -> list[Future[Any]]:
+        owners = self._placement.on(live_workers(self.client))
+        bounds, rows = self.plan.bounds, self._within_reach(rows)
+        self._progress.begin(errand.sweep)
+        futures = []
+        for index, (shard, owner) in enumerate(zip(self.plan.shards, owners, strict=True)):
+            blocks = [(i, *bounds[i]) for i in shard]
+            part = None if rows is None else rows.part(blocks[0][1], blocks[-1][2])
+            futures.append(self._task(run_shard, errand, index, blocks, part, of=errand, owner=owner))
+        return futures
+
+    def _within_reach(self, rows: RowStore | None) -> RowStore | None:
+        """Rows that workers can read: those that only this process has become blobs, a block at a time."""
+        if rows is None or not rows.lasting:
+            return rows
+        assert self._blobs is not None, "rows need a place"
+        generation = f"given-{uuid.uuid4().hex[:8]}"
+        for lo, hi in self.plan.bounds:
+            if part := rows.read(lo, hi):
+                self._blobs.put_rows(blob_name(generation, lo), part)
+        return self._generation(self._blobs, generation)
+
+    def _tree(self, errand: Errand, partials: list[Future[Any]]) -> list[Future[Any]]:
+        """Sums of neighbours, until one task can add up the rest; the first are those of one worker."""
+        most = self.plan.layout.fan_in
+        while most and len(partials) > most:
+            groups = [partials[i : i + most] for i in range(0, len(partials), most)]
+            partials = [self._task(merge, *group, of=errand) if len(group) > 1 else group[0] for group in groups]
+        return partials
+
+    def _task(self, function: Callable[..., Any], *given: Any, of: Errand, owner: str | None = None) -> Future[Any]:
+        key = f"{function.__name__}-{of.run}-{of.sweep}-{uuid.uuid4().hex[:8]}"
+        place = {} if owner is None else {"workers": [owner], "allow_other_workers": True}
+        return self.client.submit(function, *given, key=key, pure=False, retries=RETRIES, **place)
+
+    def _settled(self, last: Future[Any], others: list[Future[Any]]) -> Any:
+        """The result of `last`; whatever ends the sweep ends its tasks."""
+        try:
+            return settled(self.client, last)
+        except BaseException:
+            cancel(self.client, [last, *others])
+            raise
+        finally:
+            self._progress.end()
+
+    def _rows(self, errand: Errand, names: tuple[str, ...]) -> RowStore:
+        if not names:
+            return ResidentRows({})
+        assert errand.blobs is not None
+        return self._generation(errand.blobs, str(errand.sweep))
+
+    def _generation(self, blobs: Blobs, name: str) -> BlockRows:
+        """The rows that were written under `name`; when nobody holds them any more, the next sweep removes them."""
+        rows = BlockRows(blobs, name, self._edges)
+        weakref.finalize(rows, self._stale.append, name)
+        return rows
+
+    # --- what is sent -----------------------------------------------------------------------------------------
+
+    def _parcel(self, content: Any) -> Parcel:
+        data = cloudpickle.dumps(content)
+        return Parcel(self.run, hashlib.sha256(data).hexdigest(), data)
+
+    def _sent(self, shared: Any) -> Parcel | StateName:
+        if isinstance(shared, Held):
+            return shared.name
+        data = pickle.dumps(shared, protocol=5)
+        if len(data) <= INLINE or self._blobs is None:
+            return Parcel(self.run, hashlib.sha256(data).hexdigest(), data)
+        name = self._state_name()
+        name.blobs.put_state(name.name, shared)
+        return name
+
+    def _state_name(self) -> StateName:
+        assert self._blobs is not None, "a state needs a place"
+        return StateName(self.run, self._blobs, f"state/{self.sweeps}-{uuid.uuid4().hex[:8]}")
+
+
+def each_on(client: Client, passport: Passport, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """`function` of each item on the workers of `client`, in their order; as few tasks as keep all threads busy."""
+    if not items:
+        return []
+    data = cloudpickle.dumps(function)
+    parcel = Parcel("calls", hashlib.sha256(data).hexdigest(), data)
+    tasks = min(len(items), BATCHES * sum(live_workers(client).values()))
+    edges = [len(items) * i // tasks for i in range(tasks + 1)]
+    futures = [
+        client.submit(
+            run_batch, passport, parcel, list(items[a:b]), key=f"each-{uuid.uuid4().hex}", pure=False, retries=RETRIES
+        )
+        for a, b in pairwise(edges)
+    ]
+    try:
+        return [result for future in futures for result in settled(client, future)]
+    except BaseException:
+        cancel(client, futures)
+        raise
+
+
+def live_workers(client: Client) -> dict[str, int]:
+    """Threads of every worker by address; waits for one to come, `NO_WORKERS` seconds at most."""
+    deadline = time.monotonic() + NO_WORKERS
+    while True:
+        try:
+            threads: dict[str, int] = dict(client.nthreads())
+        except (OSError, TimeoutError, AttributeError) as error:
+            raise _lost(client) from error
+        if threads:
+            return threads
+        if time.monotonic() > deadline:
+            raise ClusterError(f"no worker has come to {address(client)} for {NO_WORKERS:.0f} s; start some and go on")
+        time.sleep(POLL)
+
+
+def settled(client: Client, future: Future[Any]) -> Any:
+    """The result of a task, however long it takes; raises its error, or `ClusterError` for one of the cluster."""
+    while True:
+        try:
+            return future.result(timeout=POLL)
+        except TimeoutError:
+            if future.done():
+                raise  # the task's own
+            live_workers(client)
+        except KilledWorker as error:
+            raise _killed(client, error) from None
+        except (CancelledError, OSError) as error:
+            if client.status != "running" or isinstance(error, CancelledError):
+                raise _lost(client) from error
+            raise
+
+
+def cancel(client: Client, futures: list[Future[Any]]) -> None:
+    """End tasks, if there is still somebody to tell."""
+    if client.status == "running":
+        try:
+            client.cancel(futures, force=True)
+        except (OSError, TimeoutError, CancelledError):
+            return
+
+
+def address(client: Client) -> str:
+    """Where the scheduler is, for messages."""
+    return str(client.scheduler.address) if client.scheduler is not None else "the scheduler"
+
+
+def _lost(client: Client) -> ClusterError:
+    return ClusterError(
+        f"the connection to the scheduler at {address(client)} is lost, or it has dropped the fit's tasks"
+    )
+
+
+def _killed(client: Client, error: KilledWorker) -> ClusterError:
+    last = error.last_worker
+    limit = f" of {size_text(last.memory_limit)}" if getattr(last, "memory_limit", None) else ""
+    return ClusterError(
+        f"{error.allowed_failures + 1} workers of {address(client)} died at one and the same task, the last one at "
+        f"{last.address}: most likely each ran out of its memory{limit}; give workers more, or bound the fit with "
+        "--memory"
+    )
+
+
+def _sizes(plan: Plan) -> list[int]:
+    """Bytes of each shard, to balance by."""
+    return [sum(plan.bounds[i][1] - plan.bounds[i][0] for i in shard) for shard in plan.shards]
+
+
+def _forget(run: str, dask_worker: Any) -> None:
+    plugin = dask_worker.plugins.get(PLUGIN)
+    if plugin is not None:
+        plugin.forget(run)

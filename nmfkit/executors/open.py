@@ -1,0 +1,150 @@
+"""The executor that a caller's options ask for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmfkit.check import Resolved
+from nmfkit.executors.each import Each, serially
+from nmfkit.executors.local import LocalExecutor
+from nmfkit.executors.machine import Machine
+from nmfkit.executors.plan import Layout, Plan, free_memory, make_plan, worker_budget
+from nmfkit.loop import Watcher
+from nmfkit.protocols import Executor, Source
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from nmfkit.executors.blobs import Blobs
+
+
+@contextmanager
+def executing(
+    source: Source,
+    resolved: Resolved,
+    machine: Machine,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    watcher: Watcher,
+    layout: Layout | None = None,
+) -> Iterator[Executor]:
+    """The executor for a fit of `resolved` on `source`, laid out as `layout` if that is given.
+
+    Scratch files lie beside `out`. Raises `UsageError` where the memory does not suffice, `ClusterError` where the
+    workers cannot do it.
+    """
+    if machine.is_here:
+        plan = local_plan(source, resolved, machine, layout=layout)
+        with LocalExecutor(source, plan, scratch=_beside(out), on_block=watcher.block) as executor:
+            yield executor
+        return
+    with _on_cluster(source, resolved, machine, out, watcher, layout) as executor:
+        yield executor
+
+
+@contextmanager
+def spread(machine: Machine, *, out: str | os.PathLike[str], watcher: Watcher) -> Iterator[Each]:
+    """What runs independent calls that write `out`: this process, or workers that share its folder."""
+    if machine.is_here:
+        yield serially
+        return
+    # Imported here: dask takes half a second that a fit in this process need not wait for.
+    from nmfkit.executors.cluster import each_on
+    from nmfkit.executors.connect import inspect_crew
+    from nmfkit.executors.passport import Passport
+
+    passport = Passport.of_here()
+    with _staffed(machine, out, watcher) as (client, blobs, _):
+        crew = inspect_crew(client, passport, None, blobs)
+        watcher.crew(crew)
+        yield partial(each_on, client, passport)
+
+
+def local_plan(source: Source, resolved: Resolved, machine: Machine, *, layout: Layout | None = None) -> Plan:
+    """The plan of a fit on threads of this process."""
+    return make_plan(
+        source, **_needs(source, resolved), memory=machine.memory_bytes(), threads=machine.threads, layout=layout
+    )
+
+
+@contextmanager
+def _on_cluster(
+    source: Source,
+    resolved: Resolved,
+    machine: Machine,
+    out: str | os.PathLike[str] | None,
+    watcher: Watcher,
+    layout: Layout | None,
+) -> Iterator[Executor]:
+    from nmfkit.executors.cluster import ClusterExecutor
+    from nmfkit.executors.connect import inspect_crew
+    from nmfkit.executors.passport import Passport
+    from nmfkit.sources.travel import travels, written
+
+    with _staffed(machine, out, watcher) as (client, blobs, scratch):
+        if not travels(source):
+            watcher.stage("staging")
+            source = written(source, scratch)
+        passport = Passport.of_here(sorted(resolved.distributions))
+        crew = inspect_crew(client, passport, source, blobs)
+        watcher.crew(crew)
+        limit = _limit(machine, crew.memory, len(crew.threads))
+        plan = make_plan(
+            source, **_needs(source, resolved), memory=worker_budget(limit), threads=min(crew.threads.values()),
+            layout=layout, workers=len(crew.threads),
+        )  # fmt: skip
+        plan = replace(plan, cache_bytes=min(plan.cache_bytes, int(0.4 * limit)), given_memory=machine.memory_bytes())
+        with ClusterExecutor(
+            client, source, plan, passport=passport, blobs=blobs, on_block=watcher.block, on_slow=watcher.slow
+        ) as executor:
+            yield executor
+
+
+@contextmanager
+def _staffed(
+    machine: Machine, out: str | os.PathLike[str] | None, watcher: Watcher
+) -> Iterator[tuple[Client, Blobs, Path]]:
+    """A client, and a scratch folder beside `out` for blobs and other things."""
+    import zarr
+
+    from nmfkit.executors.blobs import Blobs
+    from nmfkit.executors.connect import connected
+    from nmfkit.sources.zarr_store import Place
+
+    watcher.stage("cluster")
+    with connected(machine) as client, tempfile.TemporaryDirectory(prefix=".nmfkit-", dir=_beside(out)) as scratch:
+        zarr.open_group(scratch, mode="w")
+        folder = Path(scratch).resolve()
+        yield client, Blobs(Place(str(folder)), "work"), folder
+
+
+def _limit(machine: Machine, allowed: int | None, workers: int) -> int:
+    """Bytes that each worker may use: what is asked for, what dask allows, and for local workers what is free."""
+    limits = [allowed, machine.memory_bytes()]
+    if machine.workers or not any(limits):
+        limits.append(free_memory() // workers)
+    return min(limit for limit in limits if limit)
+
+
+def _needs(source: Source, resolved: Resolved) -> dict[str, Any]:
+    return {
+        "width": sum(resolved.problem.ranks),
+        "dtype": source.dtype,
+        "elementwise": resolved.model.elementwise,
+        "forms_product": resolved.model.forms_product,
+    }
+
+
+def _beside(out: str | os.PathLike[str] | None) -> Path | None:
+    """The folder that `out` lies in, for scratch files on the same disk."""
+    if out is None or "://" in str(out):
+        return None
+    folder = Path(out).expanduser().absolute().parent
+    return folder if folder.is_dir() else None

@@ -1,0 +1,76 @@
+"""What workers tell of a sweep while it runs."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Client
+
+from nmfkit.executors.worker import topic
+
+SLOW = 0.7
+"""A shard is slow when the median one is done and this part of it is not."""
+OFTEN = 2.0
+"""Least seconds between two words on the same sweep's slowest shard."""
+
+
+class Progress:
+    """Hears of the blocks that workers have done; `on_block` gets their bytes, `on_slow` a worker that lags behind."""
+
+    def __init__(
+        self,
+        client: Client,
+        run: str,
+        shards: int,
+        on_block: Callable[[int], None] | None,
+        on_slow: Callable[[str, float], None] | None,
+    ) -> None:
+        self._client, self._topic, self._shards = client, topic(run), shards
+        self._on_block, self._on_slow = on_block, on_slow
+        self._lock = threading.Lock()
+        self._sweep = -1
+        self._parts: dict[int, float] = {}
+        self._said = 0.0
+        client.subscribe_topic(self._topic, self._hear)
+
+    def begin(self, sweep: int) -> None:
+        """Sweep number `sweep` starts: words on earlier ones are of no interest any more."""
+        with self._lock:
+            self._sweep, self._parts, self._said = sweep, {}, time.monotonic()
+
+    def end(self) -> None:
+        """The sweep has ended."""
+        with self._lock:
+            self._sweep = -1
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self._client.status == "running":
+            self._client.unsubscribe_topic(self._topic)
+
+    def _hear(self, message: Any) -> None:
+        _, event = message
+        slow = None
+        with self._lock:
+            if event["sweep"] != self._sweep:
+                return
+            self._parts[event["shard"]] = event["part"]
+            slow = self._slowest(event)
+        if self._on_block is not None:
+            self._on_block(event["bytes"])
+        if slow is not None and self._on_slow is not None:
+            self._on_slow(*slow)
+
+    def _slowest(self, event: dict[str, Any]) -> tuple[str, float] | None:
+        """The worker of this word and its part, if nearly all others are done and it is time to say so."""
+        parts = [*self._parts.values(), *[0.0] * (self._shards - len(self._parts))]
+        if self._shards < 2 or time.monotonic() - self._said < OFTEN:
+            return None
+        if statistics.median(parts) < 1.0 or event["part"] > SLOW:
+            return None
+        self._said = time.monotonic()
+        return event["worker"], event["part"]

@@ -1,0 +1,135 @@
+"""One shard of a sweep: its blocks in order, the next one read ahead, statistics added up as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from nmfkit.blocks import Block, Dense
+from nmfkit.errors import NmfkitError
+from nmfkit.protocols import Rows, RowStore, Shared, Source, Stats, Step
+from nmfkit.stats import add, widen
+
+Bounds: TypeAlias = Sequence[tuple[int, int, int]]
+"""The blocks of a shard: (index, first row, row after the last)."""
+
+
+class Writer(Protocol):
+    """Takes the new rows of a sweep."""
+
+    def write(self, lo: int, rows: Rows) -> None:
+        """The rows of a tile, from `lo` on."""
+        ...
+
+    def block(self, lo: int, hi: int) -> None:
+        """All tiles of the rows `lo` … `hi` are written."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShardRun:
+    """A sweep of `step` over blocks of `source`, as one thread runs it.
+
+    `tile_rows` is the most rows that `step` sees at once. `proceeds` is asked before every tile whether to go on;
+    `done` is told the bytes of each block.
+    """
+
+    source: Source
+    step: Step
+    rows: RowStore | None
+    shared: Shared
+    writer: Writer
+    tile_rows: int | None
+    proceeds: Callable[[], bool]
+    done: Callable[[int], None]
+
+    def __call__(self, blocks: Iterator[tuple[int, int, Block]]) -> Stats:
+        """The sum of the statistics over `blocks`, or None when it was told to stop."""
+        total = None
+        for lo, hi, block in blocks:
+            for tile in self._tiles(block):
+                if not self.proceeds():
+                    return None
+                total = self._tile(tile, total)
+            self.writer.block(lo, hi)
+            self.done(block.nbytes)
+            del block
+        return total
+
+    def _tiles(self, block: Block) -> Iterator[Block]:
+        count, most = block.shape[0], self.tile_rows
+        if most is None or count <= most:
+            yield block
+            return
+        pieces = -(-count // most)
+        edges = [count * i // pieces for i in range(pieces + 1)]
+        for a, b in pairwise(edges):
+            yield block.rows(a, b)
+
+    def _tile(self, x: Block, total: Stats) -> Stats:
+        lo, hi = x.first, x.first + x.shape[0]
+        try:
+            # Overflow would turn into zeros or NaN further on: say so where it happens.
+            with np.errstate(over="raise"):
+                new, stats = self.step(x, self.rows.read(lo, hi) if self.rows is not None else {}, self.shared)
+        except NmfkitError:
+            raise
+        except FloatingPointError as error:
+            dtype = np.dtype(self.source.dtype)
+            wider = ", or compute in dtype float64" if dtype == np.float32 else ""
+            raise NmfkitError(
+                f"{error} in rows {lo}–{hi - 1} of {self.source.uri}: numbers have left the range of {dtype}; "
+                f"rescale the data{wider}"
+            ) from error
+        except Exception as error:
+            error.add_note(f"in rows {lo}–{hi - 1} of {self.source.uri}")
+            raise
+        self.writer.write(lo, new)
+        return widen(stats) if total is None else add(total, stats)
+
+
+def read_ahead(
+    blocks: Bounds, read: Callable[[int, int, int], Block], cached: Callable[[int], Block | None], pool: Pool
+) -> Iterator[tuple[int, int, Block]]:
+    """(lo, hi, block) of `blocks` in order; while one is in work, a thread of `pool` reads the next."""
+    ahead: Future[Block] | Block | None = None
+    try:
+        for at, (index, lo, hi) in enumerate(blocks):
+            now = ahead if ahead is not None else _ask(blocks[at], read, cached, pool)
+            block = now.result() if isinstance(now, Future) else now
+            ahead = _ask(blocks[at + 1], read, cached, pool) if at + 1 < len(blocks) else None
+            yield lo, hi, block
+            del block, now, index
+    finally:
+        if isinstance(ahead, Future):
+            ahead.cancel()
+
+
+def _ask(
+    bound: tuple[int, int, int],
+    read: Callable[[int, int, int], Block],
+    cached: Callable[[int], Block | None],
+    pool: Pool,
+) -> Future[Block] | Block:
+    kept = cached(bound[0])
+    return kept if kept is not None else pool.submit(read, *bound)
+
+
+def without_data(blocks: Bounds) -> Iterator[tuple[int, int, Block]]:
+    """(lo, hi, block) with blocks that say where they stand and hold no entries."""
+    for _, lo, hi in blocks:
+        yield lo, hi, Dense(np.empty((hi - lo, 0)), lo)
+
+
+def combine(partials: Iterator[Any]) -> Stats:
+    """The sum of partial sums, in their order; None stands for nothing."""
+    total = None
+    for partial in partials:
+        total = partial if total is None else add(total, partial)
+    return total

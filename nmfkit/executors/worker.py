@@ -1,0 +1,339 @@
+"""What a dask worker does: the tasks of a sweep, and what it keeps between them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import cloudpickle
+import psutil
+import zarr
+from distributed import Worker, WorkerPlugin, get_worker
+from threadpoolctl import threadpool_limits
+from tornado.ioloop import PeriodicCallback
+
+from nmfkit.blocks import Block
+from nmfkit.errors import ClusterError, SourceError, StoreError
+from nmfkit.executors.blobs import Blobs
+from nmfkit.executors.block_rows import BlockWriter, blob_name
+from nmfkit.executors.cache import BlockCache
+from nmfkit.executors.passport import Passport
+from nmfkit.executors.shard import Bounds, ShardRun, combine, read_ahead, without_data
+from nmfkit.loop import concluded
+from nmfkit.protocols import RowStore, Shared, Source, Stats
+from nmfkit.stats import widen
+
+PLUGIN = "nmfkit"
+CACHE_SHARE = 0.4
+"""Part of a worker's memory that the blocks of all fits together may take."""
+IDLE = 600.0
+"""Seconds after which the blocks of a fit that has gone without a word are forgotten."""
+PATIENCE = (0.1, 0.5, 2.0)
+"""Seconds to wait before a read or a write that failed is tried again."""
+TELL = 0.25
+"""Least seconds between two messages of one shard."""
+PARCELS = 8
+"""Objects (source, steps, model) of one fit that a worker keeps unpickled."""
+STATES = 2
+"""Shared states of one fit that a worker keeps: the present one and the following."""
+
+T = TypeVar("T")
+
+
+class Shelf(WorkerPlugin):
+    """What a worker keeps between tasks: blocks of X, open sources, shared states. Linear algebra gets one thread."""
+
+    name = PLUGIN
+    idempotent = True
+
+    def setup(self, worker: Worker) -> None:
+        """Take the worker's memory limit for the measure of the cache."""
+        limit = memory_limit(worker) or psutil.virtual_memory().total
+        self.cache = BlockCache(int(CACHE_SHARE * limit))
+        self.readers = ThreadPoolExecutor(max(1, worker.state.nthreads), "nmfkit-read")
+        self._known: defaultdict[str, OrderedDict[str, Any]] = defaultdict(OrderedDict)
+        self._lock = threading.RLock()
+        self._blas = threadpool_limits(1, "blas")
+        # Threads of the worker decode side by side already; a pool for each of them would only be in the way.
+        zarr.config.set({"threading.max_workers": max(1, worker.state.nthreads)})
+        self._expiry = PeriodicCallback(lambda: self.cache.drop_idle(IDLE), 60_000)
+        self._expiry.start()
+
+    def teardown(self, worker: Worker) -> None:
+        """Let go of everything."""
+        del worker
+        self._expiry.stop()
+        self.readers.shutdown(wait=False, cancel_futures=True)
+        self.cache.drop()
+        self._blas.restore_original_limits()
+
+    def known(self, kind: str, name: str, most: int, make: Callable[[], T]) -> T:
+        """The object of that name, made when it is first asked for; the last `most` of a kind are kept."""
+        with self._lock:
+            same = self._known[kind]
+            if name not in same:
+                same[name] = make()
+            same.move_to_end(name)
+            while len(same) > most:
+                same.popitem(last=False)
+            found: T = same[name]
+            return found
+
+    def forget(self, run: str) -> None:
+        """Drop what a fit has left here."""
+        self.cache.drop(run)
+        with self._lock:
+            for kind in [kind for kind in self._known if kind.endswith(run)]:
+                del self._known[kind]
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A pickled object of a fit under a name, so that a worker unpickles it once."""
+
+    run: str
+    name: str
+    data: bytes
+
+    def open(self) -> Any:
+        """The object; raises `ClusterError` where the worker lacks what it is made of."""
+        return shelf().known(f"parcels {self.run}", self.name, PARCELS, self._load)
+
+    def _load(self) -> Any:
+        try:
+            return cloudpickle.loads(self.data)
+        except (ImportError, AttributeError) as error:
+            raise ClusterError(
+                f"worker {here()} cannot load the fit's parts: {type(error).__name__}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class StateName:
+    """A shared state of a fit in a blob."""
+
+    run: str
+    blobs: Blobs
+    name: str
+
+    def open(self) -> Any:
+        """The state, read once by a worker."""
+        return self._kept(lambda: patiently(lambda: self.blobs.get_state(self.name)))
+
+    def write(self, state: Any) -> None:
+        """Write the state, and keep it here for the next sweep."""
+        patiently(lambda: self.blobs.put_state(self.name, state))
+        self._kept(lambda: state)
+
+    def _kept(self, make: Callable[[], Any]) -> Any:
+        return shelf().known(f"states {self.run}", self.name, STATES, make)
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the shards of one sweep have in common; `sweep` counts all those of the executor `run`."""
+
+    run: str
+    sweep: int
+    passport: Passport
+    source: Parcel
+    step: Parcel
+    shared: Parcel | StateName
+    blobs: Blobs | None
+    tile_rows: int | None
+    data: bool
+    cache_bytes: int
+    discard: tuple[str, ...]
+
+
+class ShardReport(NamedTuple):
+    """How a shard went: bytes of X that it went through and those of them that it had to read, seconds, where."""
+
+    shard: int
+    worker: str
+    seconds: float
+    passed: int
+    read: int
+
+
+class Partial(NamedTuple):
+    """The statistics of some shards, the names of the factors whose rows they wrote, and their reports."""
+
+    stats: Stats
+    names: tuple[str, ...]
+    reports: tuple[ShardReport, ...]
+
+
+class Outcome(NamedTuple):
+    """The end of a sweep of a model: its objective, names of factors, reports."""
+
+    objective: float
+    names: tuple[str, ...]
+    reports: tuple[ShardReport, ...]
+
+
+def run_shard(errand: Errand, index: int, blocks: Bounds, rows: RowStore | None) -> Partial:
+    """Run one shard of a sweep, and write its rows; running it again repeats the same bytes."""
+    admitted(errand.passport)
+    desk, began = shelf(), time.monotonic()
+    source: Source = errand.source.open()
+    writer = BlockWriter(errand.blobs, str(errand.sweep))
+    reading = _Reading(errand, source, desk.cache)
+    telling = _Telling(errand, index, sum(hi - lo for _, lo, hi in blocks))
+    run = ShardRun(
+        source, errand.step.open(), rows, errand.shared.open(), _Patient(writer), errand.tile_rows,
+        proceeds=_wanted(), done=telling.block,
+    )  # fmt: skip
+    if errand.data:
+        stats = run(_told(read_ahead(blocks, reading.read, reading.cached, desk.readers), telling))
+    else:
+        stats = run(without_data(blocks))
+    for generation in errand.discard:
+        for _, lo, _ in blocks:
+            assert errand.blobs is not None
+            errand.blobs.delete(blob_name(generation, lo))
+    report = ShardReport(index, here(), time.monotonic() - began, telling.bytes, reading.bytes)
+    return Partial(stats, writer.names, (report,))
+
+
+def merge(*partials: Partial) -> Partial:
+    """The sum of partial sums in their order."""
+    first, *others = partials
+    # A copy to add to: what a task was given may be given to another one, should this one run again.
+    stats = combine(iter([widen(first.stats), *(partial.stats for partial in others)]))
+    reports = tuple(report for partial in partials for report in partial.reports)
+    return Partial(stats, max((partial.names for partial in partials), key=len), reports)
+
+
+def conclude(errand: Errand, model: Parcel, following: StateName, *partials: Partial) -> Outcome:
+    """The objective of a sweep of `model`, and the next shared state, which is written as `following`."""
+    total = merge(*partials)
+    shared: Shared = errand.shared.open()
+    objective, state = concluded(model.open(), shared, total.stats)
+    following.write(state)
+    return Outcome(objective, total.names, total.reports)
+
+
+def run_batch(passport: Passport, function: Parcel, items: list[Any]) -> list[Any]:
+    """`function` of each item."""
+    admitted(passport)
+    call, wanted, found = function.open(), _wanted(), []
+    for item in items:
+        if not wanted():
+            raise ClusterError("nobody waits for this task any more")
+        found.append(call(item))
+    return found
+
+
+def admitted(passport: Passport) -> None:
+    """Raise `ClusterError` if this worker, which may have come later, does not run the same software."""
+    faults = shelf().known("passports", str(passport.versions), PARCELS, passport.faults)
+    if faults:
+        raise ClusterError(f"worker {here()} does not fit: {'; '.join(faults)}")
+
+
+def shelf() -> Shelf:
+    """What this worker keeps."""
+    plugin = get_worker().plugins[PLUGIN]
+    assert isinstance(plugin, Shelf)
+    return plugin
+
+
+def here() -> str:
+    """The address of this worker."""
+    address: str = get_worker().address
+    return address
+
+
+def memory_limit(worker: Worker) -> int | None:
+    """Bytes that dask lets a worker use, None without a limit."""
+    limit: int | None = worker.memory_manager.memory_limit
+    return limit or None
+
+
+def patiently(action: Callable[[], T]) -> T:
+    """What `action` returns; a read or write that fails is tried again: stores far away fail now and then."""
+    for pause in PATIENCE:
+        try:
+            return action()
+        except (SourceError, StoreError, OSError):
+            time.sleep(pause)
+    return action()
+
+
+class _Patient:
+    """A writer that tries again."""
+
+    def __init__(self, writer: BlockWriter) -> None:
+        self._writer = writer
+        self.write = writer.write
+
+    def block(self, lo: int, hi: int) -> None:
+        patiently(lambda: self._writer.block(lo, hi))
+
+
+class _Reading:
+    """Reads blocks for one shard, out of the cache where they are in it."""
+
+    def __init__(self, errand: Errand, source: Source, cache: BlockCache) -> None:
+        self._errand, self._source, self._cache = errand, source, cache
+        self.bytes = 0
+
+    def cached(self, index: int) -> Block | None:
+        return self._cache.get(self._errand.run, index, self._errand.sweep)
+
+    def read(self, index: int, lo: int, hi: int) -> Block:
+        errand = self._errand
+        block = patiently(lambda: self._source.read(lo, hi))
+        self._cache.offer(errand.run, index, block, errand.sweep, errand.cache_bytes)
+        self.bytes += block.nbytes
+        return block
+
+
+class _Telling:
+    """Tells the client now and then how far a shard of `rows` rows is."""
+
+    def __init__(self, errand: Errand, index: int, rows: int) -> None:
+        self._errand, self._index, self._of = errand, index, rows
+        self._told = time.monotonic()
+        self._untold = self.rows = self.bytes = 0
+
+    def block(self, size: int) -> None:
+        """A block is done."""
+        self.bytes += size
+        self._untold += size
+        if self._errand.data and (self.rows >= self._of or time.monotonic() - self._told > TELL):
+            event = {"shard": self._index, "bytes": self._untold, "part": self.rows / self._of, "worker": here()}
+            get_worker().log_event(topic(self._errand.run), {**event, "sweep": self._errand.sweep})
+            self._told, self._untold = time.monotonic(), 0
+
+
+def topic(run: str) -> str:
+    """Where the progress of a fit is told."""
+    return f"nmfkit-{run}"
+
+
+def _told(blocks: Iterator[tuple[int, int, Block]], telling: _Telling) -> Iterator[tuple[int, int, Block]]:
+    for lo, hi, block in blocks:
+        telling.rows += hi - lo
+        yield lo, hi, block
+        del block
+
+
+def _wanted() -> Callable[[], bool]:
+    """Whether the present task is still to be done: its client may have gone, or somebody else may do it."""
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def wanted() -> bool:
+        task = worker.state.tasks.get(key)
+        if task is None or task.state not in ("executing", "long-running"):
+            raise ClusterError("nobody waits for this task any more")
+        return True
+
+    return wanted
