@@ -29,6 +29,7 @@ from nmfkit.result import Result, load
 from nmfkit.run import Run
 from nmfkit.sources import open_source
 from nmfkit.sources.staging import check_output
+from nmfkit.sources.uri import is_remote
 from nmfkit.start import Given
 from nmfkit.store import RunStore
 from nmfkit.versions import versions
@@ -103,11 +104,11 @@ def fit_problem(
     resolved = resolve(problem)
     if out is not None:
         refuse_unstorable(problem)
-    source = open_source(x, key=key, dtype=problem.dtype, storage_options=storage_options)
+    source = open_source(x, key=key, dtype=problem.dtype, storage_options=_of_source(x, storage_options, out))
     if out is not None:
-        check_output(str(out), overwrite=overwrite, keep=[source.uri])
+        check_output(str(out), overwrite=overwrite, keep=[source.uri], options=storage_options)
     check_source(resolved, source)
-    with executing(source, resolved, place, out=out, watcher=watcher) as executor:
+    with executing(source, resolved, place, out=out, options=storage_options, watcher=watcher) as executor:
         plan = executor.plan
         probe = _probe(executor, resolved, watcher)
         watcher.plan(plan, cautions(resolved, source.shape))
@@ -119,8 +120,8 @@ def fit_problem(
             "layout": {**asdict(plan.layout), "memory": plan.given_memory},
         }
         run = Run(
-            resolved, source, executor, attributes, out=out, overwrite=overwrite, checkpoint_every=checkpoint_every,
-            watcher=watcher,
+            resolved, source, executor, attributes, out=out, overwrite=overwrite, options=storage_options,
+            checkpoint_every=checkpoint_every, watcher=watcher,
         )  # fmt: skip
         try:
             watcher.stage("start")
@@ -156,7 +157,7 @@ def resume(
     watcher = watcher or Warner()
     place = Machine.of(machine)
     refuse_odd_counts(checkpoint_every=checkpoint_every)
-    store = RunStore.open(path, mode="r+")
+    store = RunStore.open(path, mode="r+", options=storage_options)
     attributes = store.attributes
     problem = Problem.from_stored(attributes["problem"])
     changes = {"max_sweeps": max_sweeps, "tol": tol, "time_limit": time_limit}
@@ -164,12 +165,14 @@ def resume(
     resolved = resolve(problem)
     state = store.restore()
     if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0):
-        return load(path)
-    source = reopen(attributes["source"], x, key, problem, storage_options)
+        return load(path, storage_options=storage_options)
+    data = attributes["source"]["uri"] if x is None else x
+    source = reopen(attributes["source"], x, key, problem, _of_source(data, storage_options, path))
+    layout = _stored_layout(attributes["layout"]) if place.memory is None else None
+    place = replace(place, memory=place.memory or attributes["layout"]["memory"])
     with executing(
-        source, resolved, replace(place, memory=place.memory or attributes["layout"]["memory"]), out=path,
-        watcher=watcher, layout=_stored_layout(attributes["layout"]) if place.memory is None else None,
-    ) as executor:  # fmt: skip
+        source, resolved, place, out=path, options=storage_options, watcher=watcher, layout=layout
+    ) as executor:
         probe = _probe(executor, resolved, watcher)
         refuse_changed(probe, attributes["source"], source)
         if source.uri not in (attributes["source"]["uri"], IN_MEMORY):
@@ -179,8 +182,8 @@ def resume(
         attributes |= {"problem": problem.to_dict(), "versions": versions()}
         store.update(problem=attributes["problem"], versions=attributes["versions"])
         run = Run(
-            resolved, source, executor, attributes, out=path, store=store, checkpoint_every=checkpoint_every,
-            watcher=watcher,
+            resolved, source, executor, attributes, out=path, options=storage_options, store=store,
+            checkpoint_every=checkpoint_every, watcher=watcher,
         )  # fmt: skip
         return run.go_on(state)
 
@@ -210,17 +213,19 @@ def transform(
         raise UsageError(f"tol {tol!r} is not a number ≥ 0")
     place = Machine.of(machine)
     refuse_odd_counts(max_sweeps=max_sweeps)
-    result = run if isinstance(run, Result) else load(run)
+    result = run if isinstance(run, Result) else load(run, storage_options=_of_source(run, storage_options, out, x))
     resolved = resolve(result.problem)
     shared = result.state.current
     dtype = next(iter(resolved.model.factors(shared).values())).dtype
-    source = open_source(x, key=key, dtype=np.dtype(dtype).name, storage_options=storage_options)
+    source = open_source(
+        x, key=key, dtype=np.dtype(dtype).name, storage_options=_of_source(x, storage_options, out, run)
+    )
     if out is not None:
         fitted = result.attributes["source"]["uri"]
-        check_output(str(out), overwrite=overwrite, keep=[source.uri, result.path, fitted])
+        check_output(str(out), overwrite=overwrite, keep=[source.uri, result.path, fitted], options=storage_options)
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
-    with executing(source, resolved, place, out=out, watcher=watcher) as executor:
+    with executing(source, resolved, place, out=out, options=storage_options, watcher=watcher) as executor:
         watcher.stage("probe")
         probe = survey(executor.sweep, source, empty=True)
         if probe.nonzero:
@@ -232,7 +237,9 @@ def transform(
         if out is not None:
             from nmfkit.transformed import write_transformed
 
-            return write_transformed(out, rows, source, result, executor.each, overwrite=overwrite)
+            return write_transformed(
+                out, rows, source, result, executor.each, overwrite=overwrite, options=storage_options
+            )
         return rows.read(0, source.shape[0])[resolved.model.row_factors[0]]
 
 
@@ -299,6 +306,12 @@ def explain(
 def plugins() -> list[Registered]:
     """Every part on offer, with its kind, summary and distribution."""
     return [part for kind in KINDS for part in registry().of_kind(kind)]
+
+
+def _of_source(x: Any, options: Mapping[str, Any] | None, *others: Any) -> Mapping[str, Any] | None:
+    """The storage options as far as they are meant for `x`: not where only `others` are at a URI."""
+    meant = isinstance(x, str) and is_remote(x)
+    return options if meant or not any(isinstance(o, str) and is_remote(o) for o in others) else None
 
 
 def _stored_layout(stored: Mapping[str, Any]) -> Layout:

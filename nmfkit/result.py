@@ -110,9 +110,9 @@ def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if name not in own}
 
 
-def load(path: str | os.PathLike[str]) -> Result:
-    """The result at `path`, or the last checkpoint of a run that has not finished; raises `StoreError`."""
-    store = RunStore.open(path)
+def load(path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Result:
+    """The result at a path or URI, or the last checkpoint of a run that has not finished; raises `StoreError`."""
+    store = RunStore.open(path, options=storage_options)
     state = store.restore()
     attributes = store.attributes
     m, n = attributes["source"]["shape"]

@@ -19,6 +19,7 @@ from nmfkit.loop import State, Watcher, iterate, reason_to_stop
 from nmfkit.protocols import Executor, RowStore, Shared, Source
 from nmfkit.result import Result
 from nmfkit.sources.staging import local_path
+from nmfkit.sources.uri import is_remote
 from nmfkit.store import FINAL, RunStore
 
 CHECKPOINT_SECONDS = 60.0
@@ -28,8 +29,8 @@ CHECKPOINT_SECONDS = 60.0
 class Run:
     """A fit of `resolved` on `source` by `executor`, kept at `out` if that is given.
 
-    `attributes` are those of the run store. `store` is that of a run that goes on. A new one appears with its first
-    checkpoint; where workers keep rows in it, before the first sweep.
+    `attributes` are those of the run store, `options` open an `out` that is a URI. `store` is that of a run that goes
+    on. A new one appears with its first checkpoint; where workers keep rows in it, before the first sweep.
     """
 
     def __init__(
@@ -41,13 +42,15 @@ class Run:
         *,
         out: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
+        options: Mapping[str, Any] | None = None,
         store: RunStore | None = None,
         checkpoint_every: int | None = None,
         watcher: Watcher,
     ) -> None:
         self.resolved, self.source, self.executor, self.attributes = resolved, source, executor, dict(attributes)
         self.checkpoint_every, self.watcher = checkpoint_every, watcher
-        self._out = None if out is None else str(local_path(str(out)))
+        self._out = None if out is None else str(out) if is_remote(str(out)) else str(local_path(str(out)))
+        self._options = options
         self._overwrite, self._store = overwrite, store
         self._started = time.monotonic()
         if self._out is not None and isinstance(executor, WorksInRun):
@@ -156,12 +159,14 @@ class Run:
         assert self._out is not None
         if self._store is None:
             try:
-                with RunStore.creating(self._out, self.attributes, overwrite=self._overwrite) as store:
+                with RunStore.creating(
+                    self._out, self.attributes, overwrite=self._overwrite, options=self._options
+                ) as store:
                     store.write_names(self.source.row_names, self.source.feature_names)
                     yield store
             except StoreError as error:
                 raise StoreError(f"{error}; nothing was written") from error
-            self._store = RunStore.open(self._out, mode="r+")
+            self._store = RunStore.open(self._out, mode="r+", options=self._options)
             return
         try:
             yield self._store

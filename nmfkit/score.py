@@ -25,6 +25,7 @@ from nmfkit.protocols import HasGram, Rows, Shared, Source, Stats, Step
 from nmfkit.result import Result, load
 from nmfkit.sources import open_source
 from nmfkit.sources.fingerprint import fingerprint
+from nmfkit.sources.uri import is_remote
 
 ENCODE = {"encode.sweeps": 200, "encode.tol": 1e-5}
 """How rows of other data are fitted, as `transform` does."""
@@ -68,11 +69,11 @@ def score(
     """
     place = Machine.of(machine)
     watcher = watcher or Watcher()
-    result = run if isinstance(run, Result) else load(run)
+    options = storage_options
+    result = run if isinstance(run, Result) else load(run, storage_options=options if is_remote(str(run)) else None)
     resolved = resolve(result.problem)
     shared = result.state.current
     row, factor, v = _product(result, resolved)
-    options = storage_options
     source = _own_source(result, options) if x is None else _other_source(result, x, key, v.dtype, options)
     with executing(source, resolved, place, watcher=watcher) as executor:
         watcher.stage("probe")

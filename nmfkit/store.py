@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
@@ -27,7 +27,10 @@ from nmfkit.executors.block_rows import BlockRows
 from nmfkit.executors.each import Each, serially
 from nmfkit.loop import Record, State
 from nmfkit.protocols import Rows, RowStore
+from nmfkit.sources.remote import Options, told
+from nmfkit.sources.remote_output import remote_group
 from nmfkit.sources.staging import reason, staged
+from nmfkit.sources.uri import is_remote
 from nmfkit.sources.zarr_store import Place
 from nmfkit.sources.zarr_write import create, write_names
 from nmfkit.tree_text import flatten, unflatten
@@ -78,40 +81,44 @@ class StoredRows:
     rows: RowStore
     path: str
     token: str
+    options: Options | None = field(default=None, repr=False)
 
     lasting: ClassVar[bool] = False
 
     def read(self, lo: int, hi: int) -> Rows:
         """The rows `lo` … `hi`; raises `StoreError` where they cannot be read, or are no longer what was loaded."""
-        if RunStore.open(self.path).token != self.token:
+        if RunStore.open(self.path, options=self.options).token != self.token:
             raise StoreError(f"{self.path} has been fitted further or replaced since it was loaded; load it again")
         with _explained("read", self.path):
             return self.rows.read(lo, hi)
 
     def part(self, lo: int, hi: int) -> StoredRows:
         """What reads nothing but those rows."""
-        return StoredRows(self.rows.part(lo, hi), self.path, self.token)
+        return StoredRows(self.rows.part(lo, hi), self.path, self.token, self.options)
 
 
 class RunStore:
     """The zarr group of one run."""
 
-    def __init__(self, path: str, group: zarr.Group) -> None:
-        self.path, self.group = path, group
+    def __init__(self, path: str, group: zarr.Group, options: Options | None = None) -> None:
+        self.path, self.group, self.options = path, group, options
         self._kept: RowStore | None = None  # the rows that the valid checkpoint refers to must not be removed
 
     # --- opening ---------------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], mode: Any = "r") -> RunStore:
-        """An existing run; raises `StoreError` when there is none at `path`, or one of a newer format."""
-        path = str(path) if "://" in str(path) else str(Path(path).expanduser())
-        if "://" not in path and not Path(path).exists():
+    def open(cls, path: str | os.PathLike[str], mode: Any = "r", options: Options | None = None) -> RunStore:
+        """An existing run, at a path or a URI that `options` open; raises `StoreError` when there is none, or a newer
+        format.
+        """
+        path = str(path) if is_remote(str(path)) else str(Path(path).expanduser())
+        if not is_remote(path) and not Path(path).exists():
             raise StoreError(f"{path} does not exist")
         try:
-            group = zarr.open_group(path, mode="r" if mode == "r" else "r+")
+            root = Place(path, options=options).writable() if is_remote(path) else path
+            group = zarr.open_group(root, mode="r" if mode == "r" else "r+")
         except Exception as error:
-            raise StoreError(f"{path} is not a readable zarr group: {error}") from error
+            raise StoreError(f"{path} is not a readable zarr group: {told(error, options)}") from error
         if "problem" not in group.attrs:
             raise StoreError(
                 f"{path} is no run of nmfkit: it holds no problem; make one with nmfkit fit SRC -o {shlex.quote(path)}"
@@ -120,15 +127,28 @@ class RunStore:
             raise StoreError(f"{path} is damaged: its attributes lack {', '.join(lacking)}")
         if int(str(group.attrs.get("nmfkit_format", 0))) > FORMAT:
             raise StoreError(f"{path} was written by a newer nmfkit (format {group.attrs['nmfkit_format']})")
-        return cls(path, group)
+        return cls(path, group, options)
 
     @classmethod
     @contextmanager
     def creating(
-        cls, path: str | os.PathLike[str], attributes: Mapping[str, Any], *, overwrite: bool
+        cls,
+        path: str | os.PathLike[str],
+        attributes: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        options: Options | None = None,
     ) -> Iterator[RunStore]:
-        """A new run to be written in the block; it takes the place of what was at `path` when the block ends well."""
+        """A new run to be written in the block; it takes the place of what was at `path` when the block ends well.
+
+        At a URI, that goes first: there is nothing to rename there.
+        """
         identity: dict[str, Any] = {"nmfkit_format": FORMAT, "status": "running"}
+        if is_remote(str(path)):
+            with _explained("write", str(path)):  # noqa: SIM117
+                with remote_group(str(path), options, {**identity, **attributes}, overwrite=overwrite) as group:
+                    yield cls(str(path), group, options)
+            return
         with _explained("write", str(path)), staged(str(path), overwrite=overwrite) as aside:
             yield cls(str(path), zarr.open_group(str(aside), mode="w", attributes={**identity, **attributes}))
 
@@ -194,6 +214,13 @@ class RunStore:
             self._kept = state.rows
             if old is not None:
                 del root[str(old)]
+            self._clear_sessions(keep=state.rows.blobs.prefix if self._has(state.rows) else None)
+
+    def _clear_sessions(self, keep: str | None) -> None:
+        """Remove what earlier sessions have left, and what this one has no use for."""
+        for session in self.work.folders():
+            if f"{WORK}/{session}" != keep:
+                self.work.clear(session)
 
     def _has(self, rows: RowStore) -> TypeGuard[BlockRows]:
         """Whether `rows` lie in this run, where workers have written them."""
@@ -251,7 +278,7 @@ class RunStore:
             arrays = [np.asarray(_array(group, f"arrays/{i}")[...]) for i in range(int(group.attrs["arrays"]))]
             columns = [np.asarray(_array(group, f"history/{n}")[:]).tolist() for n in ("sweep", "objective", "seconds")]
             return State(
-                rows=StoredRows(self._rows(group, slot), self.path, self.token),
+                rows=StoredRows(self._rows(group, slot), self.path, self.token, self.options),
                 current=unflatten(text["current"], arrays),
                 following=unflatten(text["following"], arrays),
                 history=tuple(Record(*row) for row in zip(*columns, strict=True)),
@@ -326,7 +353,7 @@ class CopyRows:
 
     @cached_property
     def _arrays(self) -> dict[str, Any]:
-        return {name: zarr.open_array(p.uri, path=p.path, mode="r+") for name, p in self.places.items()}
+        return {name: zarr.open_array(p.writable(), path=p.path, mode="r+") for name, p in self.places.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"places": self.places}

@@ -241,7 +241,7 @@ def test_outputs_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written"):
         convert(matrix(), tmp_path / "file" / "x.zarr")
-    with pytest.raises(UsageError, match="local directories"):
+    with pytest.raises(UsageError, match="a local directory"):
         convert(matrix(), "s3://bucket/x.zarr")
 
 

@@ -1,4 +1,4 @@
-"""HDF5 files of AnnData and of 10x are the matrices that were written, by blocks, with their names; damage is told."""
+"""Files of AnnData, HDF5 and zarr, and of 10x are the matrices that were written, with their names; damage is told."""
 
 from __future__ import annotations
 
@@ -187,6 +187,49 @@ def test_files_of_anndata_itself(tmp_path, lay):
         np.testing.assert_array_equal(whole(source), x)
         assert source.row_names == OBS
         assert source.feature_names == names
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("lay", [np.asarray, sp.csr_matrix, sp.csc_matrix])
+def test_zarr_stores_of_anndata(tmp_path, version, lay):
+    anndata = pytest.importorskip("anndata")
+    import pandas as pd
+
+    from nmfkit.sources.convert import convert
+
+    # As many genes in raw, of other names.
+    raw = anndata.AnnData(lay(COUNTS), pd.DataFrame(index=list(OBS)), pd.DataFrame(index=list(FULL_VAR[:9])))
+    adata = anndata.AnnData(lay(X), raw.obs, pd.DataFrame(index=list(VAR)), layers={"counts": lay(COUNTS)})
+    adata.raw, adata.obsm["X_pca"] = raw, X[:, :2]
+    before = anndata.settings.zarr_write_format
+    try:
+        anndata.settings.zarr_write_format = version
+        adata.write_zarr(tmp_path / "a.zarr")
+    finally:
+        anndata.settings.zarr_write_format = before
+    for key, x, features in (
+        (None, X, VAR),
+        ("layers/counts", COUNTS, VAR),
+        ("counts", COUNTS, VAR),
+        ("raw/X", COUNTS, FULL_VAR[:9]),
+        ("raw", COUNTS, FULL_VAR[:9]),
+        ("obsm/X_pca", X[:, :2], None),
+    ):
+        if lay is sp.csc_matrix and key != "obsm/X_pca":
+            with pytest.raises(StoredByColumns, match="nmfkit convert"):
+                open_source(tmp_path / "a.zarr", key=key)
+            convert(tmp_path / "a.zarr", tmp_path / "rows.zarr", key=key, overwrite=True)
+            source = open_source(tmp_path / "rows.zarr")
+        else:
+            source = pickle.loads(pickle.dumps(open_source(tmp_path / "a.zarr", key=key)))
+            # A run keeps the URI of its data, and the key that they were asked for by.
+            np.testing.assert_array_equal(whole(open_source(source.uri, key=key)), x)
+        np.testing.assert_array_equal(whole(source, 300), x)
+        assert source.row_names == OBS
+        assert source.feature_names == features
+    with pytest.raises(UsageError, match=r"'zz' does not exist\. It holds: X 60×9, layers/counts 60×9, .*raw/X 60×9"):
+        open_source(tmp_path / "a.zarr", key="zz")
 
 
 @pytest.mark.parametrize("group", ["matrix", "GRCh38"])

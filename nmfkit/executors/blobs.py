@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -66,6 +67,15 @@ class Blobs:
         except Exception as error:
             raise StoreError(f"{self._where(below)} cannot be removed: {type(error).__name__}: {error}") from error
 
+    def folders(self) -> list[str]:
+        """The first parts of all names."""
+        try:
+            return sorted(sync(_collected(self._store.list_dir(self._key("")))))
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise StoreError(f"{self._where('')} cannot be listed: {type(error).__name__}: {error}") from error
+
     def below(self, name: str) -> Blobs:
         """Those under a longer prefix."""
         return Blobs(self.place, f"{self.prefix}/{name}")
@@ -109,10 +119,13 @@ class Blobs:
     @cached_property
     def _store(self) -> Store:
         try:
-            store: Store = self.place.open().store.with_read_only(False)
+            return self.place.writable()
         except Exception as error:
             raise StoreError(str(error)) from error
-        return store
 
     def __getstate__(self) -> dict[str, Any]:
         return {"place": self.place, "prefix": self.prefix}
+
+
+async def _collected(names: AsyncIterator[str]) -> list[str]:
+    return [name async for name in names]

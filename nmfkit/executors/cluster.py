@@ -51,7 +51,7 @@ POLL = 1.0
 RETRIES = 1
 """How often a task that raised an error is run again; those that a lost worker took along are run again in any case."""
 INLINE = 2**16
-"""Bytes of a shared state that goes along with the tasks; a larger one is a blob."""
+"""Bytes of a step or a shared state that goes along with the tasks; a larger one is a blob."""
 BATCHES = 4
 """Tasks for each thread that independent calls are dealt into."""
 
@@ -91,6 +91,7 @@ class ClusterExecutor:
         self._source = self._parcel(source)
         self._edges = np.array([lo for lo, _ in plan.bounds] + [source.shape[0]], dtype=np.int64)
         self._placement = Placement(_sizes(plan))
+        self._parcels: set[str] = set()
         self._stale: list[str] = []
         self._dropped: list[StateName] = []
         client.register_plugin(Shelf(), name=PLUGIN)
@@ -102,11 +103,14 @@ class ClusterExecutor:
 
     def work_in(self, blobs: Blobs) -> None:
         """Keep rows and states of later sweeps in `blobs`."""
-        self._blobs = blobs.below(self.run)
+        self._blobs, self._parcels = blobs.below(self.run), set()
 
     def close(self) -> None:
         """Let the workers forget this fit; what a checkpoint does not need of the blobs is removed."""
         self._progress.close()
+        for below in ("state", "parcel"):
+            if self._blobs is not None:
+                self._blobs.clear(below)
         if self.client.status == "running":
             try:
                 self.client.run(_forget, self.run, wait=False, on_error="ignore")
@@ -236,7 +240,13 @@ class ClusterExecutor:
 
     def _parcel(self, content: Any) -> Parcel:
         data = cloudpickle.dumps(content)
-        return Parcel(self.run, hashlib.sha256(data).hexdigest(), data)
+        name = f"parcel/{hashlib.sha256(data).hexdigest()}"
+        if len(data) <= INLINE or self._blobs is None:
+            return Parcel(self.run, name, data)
+        if name not in self._parcels:
+            self._blobs.put(name, data)
+            self._parcels.add(name)
+        return Parcel(self.run, name, None, self._blobs)
 
     def _sent(self, shared: Any) -> Parcel | StateName:
         if isinstance(shared, Held):
@@ -341,7 +351,8 @@ def _sizes(plan: Plan) -> list[int]:
     return [sum(plan.bounds[i][1] - plan.bounds[i][0] for i in shard) for shard in plan.shards]
 
 
-def _forget(run: str, dask_worker: Any) -> None:
+async def _forget(run: str, dask_worker: Any) -> None:
+    # A coroutine, for dask does not wait for one: nobody's end of a fit hangs on a worker that is busy.
     plugin = dask_worker.plugins.get(PLUGIN)
     if plugin is not None:
         plugin.forget(run)

@@ -19,6 +19,7 @@ from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.cluster import NO_WORKERS, address
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.passport import Passport
+from nmfkit.executors.worker import PLUGIN, Shelf
 from nmfkit.protocols import Source
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -131,7 +132,7 @@ class Crew:
 def inspect_crew(client: Client, passport: Passport, source: Source | None, blobs: Blobs) -> Crew:
     """Ask every worker for its software, for the first row of `source` (if any), and to read and write `blobs`.
 
-    Raises `ClusterError` with everything that is wrong anywhere.
+    Raises `ClusterError` with everything that is wrong anywhere. Workers get what tasks need to keep things.
     """
     token = uuid4().hex
     blobs.put(f"check/{token}", token.encode())
@@ -145,6 +146,7 @@ def inspect_crew(client: Client, passport: Passport, source: Source | None, blob
     if faults:
         listed = "\n".join(f"  - {_names(workers, len(answers))}: {fault}" for fault, workers in faults.items())
         raise ClusterError(f"the workers of {address(client)} cannot do this fit:\n{listed}")
+    client.register_plugin(Shelf(), name=PLUGIN)
     limits = [answer.memory for answer in answers.values() if answer.memory]
     return Crew(dict(client.nthreads()), min(limits, default=None), _dashboard(client))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nmfkit.check import Resolved
 from nmfkit.executors.each import Each, serially
@@ -18,6 +18,10 @@ from nmfkit.executors.machine import Machine
 from nmfkit.executors.plan import Layout, Plan, free_memory, make_plan, worker_budget
 from nmfkit.loop import Watcher
 from nmfkit.protocols import Executor, Source
+from nmfkit.sources.uri import is_remote
+
+Output: TypeAlias = tuple[str | os.PathLike[str] | None, Mapping[str, Any] | None]
+"""Where the output goes, and the storage options that open it there."""
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,6 +36,7 @@ def executing(
     machine: Machine,
     *,
     out: str | os.PathLike[str] | None = None,
+    options: Mapping[str, Any] | None = None,
     watcher: Watcher,
     layout: Layout | None = None,
 ) -> Iterator[Executor]:
@@ -45,7 +50,7 @@ def executing(
         with LocalExecutor(source, plan, scratch=_beside(out), on_block=watcher.block) as executor:
             yield executor
         return
-    with _on_cluster(source, resolved, machine, out, watcher, layout) as executor:
+    with _on_cluster(source, resolved, machine, (out, options), watcher, layout) as executor:
         yield executor
 
 
@@ -61,7 +66,7 @@ def spread(machine: Machine, *, out: str | os.PathLike[str], watcher: Watcher) -
     from nmfkit.executors.passport import Passport
 
     passport = Passport.of_here()
-    with _staffed(machine, out, watcher) as (client, blobs, _):
+    with _staffed(machine, (out, None), watcher) as (client, blobs, _):
         crew = inspect_crew(client, passport, None, blobs)
         watcher.crew(crew)
         yield partial(each_on, client, passport)
@@ -79,22 +84,23 @@ def _on_cluster(
     source: Source,
     resolved: Resolved,
     machine: Machine,
-    out: str | os.PathLike[str] | None,
+    output: Output,
     watcher: Watcher,
     layout: Layout | None,
 ) -> Iterator[Executor]:
-    from nmfkit.executors.cluster import ClusterExecutor
+    from nmfkit.executors.cluster import ClusterExecutor, each_on
     from nmfkit.executors.connect import inspect_crew
     from nmfkit.executors.passport import Passport
-    from nmfkit.sources.travel import travels, written
+    from nmfkit.sources.travel import is_cheap, travels, written
 
-    with _staffed(machine, out, watcher) as (client, blobs, scratch):
-        if not travels(source):
-            watcher.stage("staging")
-            source = written(source, scratch)
+    with _staffed(machine, output, watcher) as (client, blobs, scratch):
         passport = Passport.of_here(sorted(resolved.distributions))
-        crew = inspect_crew(client, passport, source, blobs)
+        ready = travels(source) and is_cheap(source)
+        crew = inspect_crew(client, passport, source if ready else None, blobs)
         watcher.crew(crew)
+        if not ready:
+            watcher.stage("staging")
+            source = written(source, scratch, partial(each_on, client, passport))
         limit = _limit(machine, crew.memory, len(crew.threads))
         plan = make_plan(
             source, **_needs(source, resolved), memory=worker_budget(limit), threads=min(crew.threads.values()),
@@ -108,21 +114,24 @@ def _on_cluster(
 
 
 @contextmanager
-def _staffed(
-    machine: Machine, out: str | os.PathLike[str] | None, watcher: Watcher
-) -> Iterator[tuple[Client, Blobs, Path]]:
-    """A client, and a scratch folder beside `out` for blobs and other things."""
-    import zarr
-
+def _staffed(machine: Machine, output: Output, watcher: Watcher) -> Iterator[tuple[Client, Blobs, Path]]:
+    """A client, a place for blobs beside the output, and a scratch folder."""
     from nmfkit.executors.blobs import Blobs
     from nmfkit.executors.connect import connected
     from nmfkit.sources.zarr_store import Place
 
     watcher.stage("cluster")
+    out, options = output
     with connected(machine) as client, tempfile.TemporaryDirectory(prefix=".nmfkit-", dir=_beside(out)) as scratch:
-        zarr.open_group(scratch, mode="w")
         folder = Path(scratch).resolve()
-        yield client, Blobs(Place(str(folder)), "work"), folder
+        if out is None or not is_remote(str(out)):
+            yield client, Blobs(Place(str(folder)), "work"), folder
+            return
+        place = Place(f"{str(out).rstrip('/')}.{folder.name.lstrip('.')}", options=options)
+        try:
+            yield client, Blobs(place, "work"), folder
+        finally:
+            Blobs(place, "").clear()
 
 
 def _limit(machine: Machine, allowed: int | None, workers: int) -> int:
@@ -144,7 +153,7 @@ def _needs(source: Source, resolved: Resolved) -> dict[str, Any]:
 
 def _beside(out: str | os.PathLike[str] | None) -> Path | None:
     """The folder that `out` lies in, for scratch files on the same disk."""
-    if out is None or "://" in str(out):
+    if out is None or is_remote(str(out)):
         return None
     folder = Path(out).expanduser().absolute().parent
     return folder if folder.is_dir() else None

@@ -94,19 +94,24 @@ class Shelf(WorkerPlugin):
 
 @dataclass(frozen=True)
 class Parcel:
-    """A pickled object of a fit under a name, so that a worker unpickles it once."""
+    """A pickled object of a fit under a name, so that a worker unpickles it once; a large one lies in `blobs`."""
 
     run: str
     name: str
-    data: bytes
+    data: bytes | None
+    blobs: Blobs | None = None
 
     def open(self) -> Any:
         """The object; raises `ClusterError` where the worker lacks what it is made of."""
         return shelf().known(f"parcels {self.run}", self.name, PARCELS, self._load)
 
     def _load(self) -> Any:
+        data = self.data
+        if data is None:
+            assert self.blobs is not None
+            data = patiently(lambda: self.blobs.get(self.name))  # type: ignore[union-attr]
         try:
-            return cloudpickle.loads(self.data)
+            return cloudpickle.loads(data)
         except (ImportError, AttributeError) as error:
             raise ClusterError(
                 f"worker {here()} cannot load the fit's parts: {type(error).__name__}: {error}"
@@ -239,8 +244,9 @@ def admitted(passport: Passport) -> None:
 
 def shelf() -> Shelf:
     """What this worker keeps."""
-    plugin = get_worker().plugins[PLUGIN]
-    assert isinstance(plugin, Shelf)
+    plugin = get_worker().plugins.get(PLUGIN)
+    if not isinstance(plugin, Shelf):
+        raise ClusterError(f"worker {here()} could not be equipped; its log says why")
     return plugin
 
 

@@ -14,6 +14,9 @@ import zarr
 
 from nmfkit.errors import StoreError, UsageError
 from nmfkit.sources.files import is_zarr
+from nmfkit.sources.remote import Options
+from nmfkit.sources.remote_output import check_remote
+from nmfkit.sources.uri import is_remote
 
 
 @contextmanager
@@ -22,14 +25,14 @@ def staged(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     Raises `StoreError` as `check_output` does; whatever was there stays until the new one is complete.
     """
-    check_output(target, overwrite=overwrite)
     final = local_path(target)
+    check_output(final, overwrite=overwrite)
     aside = final.with_name(f".{final.name}.partial-{uuid4().hex[:8]}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.mkdir()
         yield aside
-        check_output(target, overwrite=overwrite)
+        check_output(final, overwrite=overwrite)
         _take_place(aside, final)
     except OSError as error:
         raise StoreError(f"{final} cannot be written: {reason(error)}") from error
@@ -37,12 +40,21 @@ def staged(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def check_output(target: str | Path, *, overwrite: bool = False, keep: Iterable[str | None] = ()) -> None:
+def check_output(
+    target: str | Path,
+    *,
+    overwrite: bool = False,
+    keep: Iterable[str | None] = (),
+    options: Options | None = None,
+) -> None:
     """Raise `StoreError` if something stands at `target` that may not be replaced, or nothing can be written there.
 
     With `overwrite`, only an output of nmfkit or an empty folder may be replaced. The paths in `keep` (those of the
-    data, say) must lie neither inside `target` nor around it.
+    data, say) must lie neither inside `target` nor around it. `options` open a `target` that is a URI.
     """
+    if is_remote(str(target)):
+        check_remote(str(target), options, overwrite=overwrite, keep=keep)
+        return
     final = local_path(target)
     for text in keep:
         if text is None or "://" in text:
@@ -91,7 +103,7 @@ def local_path(target: str | Path) -> Path:
     if text.startswith("file://"):
         text = text[len("file://") :]
     if "://" in text:
-        raise UsageError(f"{text}: stores are written to local directories; copy the result there afterwards")
+        raise UsageError(f"{text}: this is written to a local directory; copy the result there afterwards")
     return Path(text).expanduser().resolve()
 
 

@@ -11,26 +11,32 @@ from nmfkit.sources.borrowed import DaskSource
 from nmfkit.sources.zarr_open import open_uri
 
 if TYPE_CHECKING:
+    from nmfkit.executors.each import Each
     from nmfkit.protocols import Source
 
-LIGHT = 2**18
+LIGHT = 2**15
 """Bytes of a pickled source that may go along with every task: a place and a few names, not a matrix."""
 
 
 def travels(source: Source) -> bool:
     """Whether `source` can be sent to workers as it is: it says where the data lie, and does not hold them."""
-    if source.resident or isinstance(source, DaskSource):
-        return False  # a dask array may hang on what only this process's client knows
+    if source.resident:
+        return False
     try:
         return len(cloudpickle.dumps(source)) <= LIGHT
     except Exception:
         return False
 
 
-def written(source: Source, folder: Path) -> Source:
-    """The same matrix as a zarr store in `folder`, which all workers can read; passes through this process once."""
+def is_cheap(source: Source) -> bool:
+    """Whether a read is only a read: the blocks of a dask array are computed anew each time."""
+    return not isinstance(source, DaskSource)
+
+
+def written(source: Source, folder: Path, each: Each) -> Source:
+    """The same matrix as a zarr store in `folder`, written by the calls of `each`, or here if it is only here."""
     from nmfkit.sources.convert import convert
 
     path = folder / "x.zarr"
-    convert(source, path, dtype=source.dtype)
+    convert(source, path, dtype=source.dtype, each=each)
     return open_uri(str(path), dtype=source.dtype)

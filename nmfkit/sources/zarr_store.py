@@ -12,7 +12,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, MemoryStore, StorePath, WrapperStore, ZipStore
 
 from nmfkit.errors import SourceError
-from nmfkit.sources.remote import Options, RemoteStore, open_store
+from nmfkit.sources.remote import Options, RemoteStore, open_store, told
 from nmfkit.sources.uri import is_remote
 
 COMPLETE = "nmfkit_complete"
@@ -68,7 +68,13 @@ class Place:
         except OSError as error:
             raise SourceError(f"{self}: {error}") from error
         except Exception as error:
-            raise SourceError(f"{self} is not a readable zarr store: {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {told(error, self.options)}"
+            raise SourceError(f"{self} is not a readable zarr store: {reason}") from (None if self.options else error)
+
+    def writable(self) -> Store:
+        """The store that the node is in, for keys beside those of zarr; raises `SourceError` where it cannot be had."""
+        root = self._root()
+        return (LocalStore(root) if isinstance(root, str) else root).with_read_only(False)
 
     def _root(self) -> Any:
         if self.store is None and is_remote(self.uri):
