@@ -27,6 +27,7 @@ from nmfkit.executors.block_rows import BlockRows
 from nmfkit.executors.each import Each, serially
 from nmfkit.loop import Record, State
 from nmfkit.protocols import Rows, RowStore
+from nmfkit.sources.names import StoredNames
 from nmfkit.sources.remote import Options, told
 from nmfkit.sources.remote_output import remote_group
 from nmfkit.sources.staging import reason, staged
@@ -314,9 +315,12 @@ class RunStore:
             write_names(self.group, "rows", rows)
             write_names(self.group, "features", features)
 
-    def names(self, which: str) -> list[str] | None:
-        """The stored names of "rows" or "features"."""
-        return [str(n) for n in np.asarray(_array(self.group, which)[:]).tolist()] if which in self.group else None
+    def names(self, which: str) -> Sequence[str] | None:
+        """The stored names of "rows" or "features", read when asked for."""
+        if which not in self.group:
+            return None
+        array: Any = self.group[which]
+        return StoredNames(Place.of(array), array.shape[0])
 
 
 def _array(group: Any, path: str) -> Any:
