@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +24,8 @@ from nmfkit.executors.passport import Passport
 from nmfkit.executors.worker import PLUGIN, Shelf
 from nmfkit.protocols import Source
 
+SCHEDULER_FILE = 30.0
+"""Seconds to wait for a scheduler's file."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What dask sets for its workers, and leaves behind in the environment of the process that starts them."""
 
@@ -80,12 +84,11 @@ def _client(place: Any) -> Iterator[Client]:
             raise UsageError("the client is asynchronous; pass one that is not, or the scheduler's address")
         yield place
         return
+    given = place if isinstance(place, dict) else {"address": place}
+    if "scheduler_file" in given:
+        _await_file(Path(given["scheduler_file"]))
     try:
-        client = (
-            Client(**place, set_as_default=False) if isinstance(place, dict) else Client(place, set_as_default=False)
-        )
-    except FileNotFoundError as error:
-        raise ClusterError(f"the scheduler file {place['scheduler_file']} does not exist") from error
+        client = Client(**given, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         named = place["scheduler_file"] if isinstance(place, dict) else place
         raise ClusterError(f"no dask scheduler answers at {named}: {error or type(error).__name__}") from error
@@ -93,6 +96,15 @@ def _client(place: Any) -> Iterator[Client]:
         yield client
     finally:
         client.close()
+
+
+def _await_file(path: Path) -> None:
+    """Schedulers of batch jobs may start a little later than their clients; dask itself would wait for ever."""
+    deadline = time.monotonic() + SCHEDULER_FILE
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the scheduler file {path} has not appeared within {SCHEDULER_FILE:.0f} s")
+        time.sleep(0.1)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tornado.ioloop import PeriodicCallback
 
 from nmfkit.blocks import Block
 from nmfkit.errors import ClusterError, SourceError, StoreError
+from nmfkit.executors.allocator import keep_freed_memory
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.block_rows import BlockWriter, blob_name
 from nmfkit.executors.cache import BlockCache
@@ -59,6 +60,7 @@ class Shelf(WorkerPlugin):
         self._known: defaultdict[str, OrderedDict[str, Any]] = defaultdict(OrderedDict)
         self._lock = threading.RLock()
         self._blas = threadpool_limits(1, "blas")
+        keep_freed_memory()
         # Threads of the worker decode side by side already; a pool for each of them would only be in the way.
         zarr.config.set({"threading.max_workers": max(1, worker.state.nthreads)})
         self._expiry = PeriodicCallback(lambda: self.cache.drop_idle(IDLE), 60_000)
