@@ -14,6 +14,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nmfkit
 from nmfkit.errors import SourceError
 from nmfkit.sources import SparseSource, open_source, tiles
 from nmfkit.sources.csr_parts import check_stretches
@@ -248,3 +249,23 @@ def test_damaged_names_are_told(tmp_path):
     source = open_source(tmp_path / "x.zarr")
     with pytest.raises(SourceError, match=r"rows: the names 0 … 3 cannot be read"):
         list(source.row_names)
+
+
+@pytest.mark.slow
+def test_a_fit_to_more_than_2_31_entries(tmp_path):
+    # Every row is the same: one chunk of each part, linked under the name of every other.
+    n, m = 2**20, 2100
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w")
+    group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [m, n]})
+    for name, values in (("data", np.ones(n, np.float32)), ("indices", np.arange(n, dtype=np.int32))):
+        part = group.create_array(name, shape=(m * n,), chunks=(n,), dtype=values.dtype)
+        part[:n] = values
+        chunks = tmp_path / "x.zarr" / name / "c"
+        for i in range(1, m):
+            (chunks / str(i)).hardlink_to(chunks / "0")
+    group.create_array("indptr", shape=(m + 1,), chunks=(m + 1,), dtype=np.int64)[:] = n * np.arange(m + 1)
+    source = nmfkit.open_source(tmp_path / "x.zarr")
+    assert source.nnz == m * n > 2**31
+    r = nmfkit.fit(tmp_path / "x.zarr", rank=1, max_sweeps=1, tol=0, dtype="float64", memory="2GiB")
+    assert r.objective < 1e-6 * 0.5 * m * n, "a matrix of ones has rank one"
+    np.testing.assert_allclose(r.w @ r.h[:, ::100_000], 1, rtol=1e-3)

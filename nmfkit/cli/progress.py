@@ -86,7 +86,7 @@ class Meter(Watcher):
 
     def place(self) -> str:
         """Which stage or sweep it is, and the most time that is left."""
-        if self.state is None:
+        if self.state is None or self.name == "write":
             return STAGES.get(self.name, self.name)
         of = f" of {self.most}" if self.most else ""
         sweeps, seconds = self._since_first()
@@ -110,7 +110,7 @@ class Meter(Watcher):
         if sweeps:
             rate = sweeps / seconds
             pieces.append(f"{rate:.3g} sweeps/s" if rate >= 0.1 else f"{duration(1 / rate)} a sweep")
-        if (spent := time.monotonic() - self._began) > 0:
+        if self._bytes and (spent := time.monotonic() - self._began) > 0:
             pieces.append(f"{self._bytes / 1e6 / spent:,.0f} MB/s")
         return " · ".join(pieces)
 
