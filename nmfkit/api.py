@@ -286,7 +286,8 @@ def explain(
     It runs nothing, but where workers are to do it: these are asked whether they can, and sweep over a few blocks, from
     which the time of a sweep follows.
     """
-    for name in ("w", "h", "out", "overwrite", "checkpoint_every", "watcher"):
+    out = fields.pop("out", None)
+    for name in ("w", "h", "overwrite", "checkpoint_every", "watcher"):
         fields.pop(name, None)
     options = {name: fields.pop(name) for name in MachineOptions.__annotations__ if name in fields}
     place = Machine.of(options)  # type: ignore[arg-type]
@@ -299,7 +300,7 @@ def explain(
         return Explanation(resolved, describe_source(source), local_plan(source, resolved, place), notes)
     from nmfkit.executors.forecast import forecasting
 
-    with forecasting(source, resolved, place) as (plan, crew, found):
+    with forecasting(source, resolved, place, out, storage_options) as (plan, crew, found):
         return Explanation(resolved, describe_source(source), plan, notes, crew, found)
 
 

@@ -128,6 +128,9 @@ class Watcher:
     def crew(self, crew: Any) -> None:
         """The workers are there, and can do what is asked; `str(crew)` says who they are."""
 
+    def note(self, sentence: str) -> None:
+        """Something that the user may want to know now: no worker yet, a worker lost."""
+
     def slow(self, worker: str, part: float) -> None:
         """Most of a sweep is done, and `worker` has done `part` of its share; called from another thread."""
 

@@ -75,7 +75,7 @@ def score(
     shared = result.state.current
     row, factor, v = _product(result, resolved)
     source = _own_source(result, options) if x is None else _other_source(result, x, key, v.dtype, options)
-    with executing(source, resolved, place, watcher=watcher) as executor:
+    with executing(source, resolved, place, out=result.path, options=options, watcher=watcher) as executor:
         watcher.stage("probe")
         probe = survey(executor.sweep, executor.source)
         check_data(resolved, probe)

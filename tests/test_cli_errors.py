@@ -77,8 +77,8 @@ def test_unusable_matrices_are_refused_and_nothing_is_written(told, tmp_path):
         (2, ["--rank", "2", "--dtype", "float16"], "dtype 'float16' is not one of"),
         (2, ["--rank", "2", "--model-option", "deep"], "model-option 'deep' is not KEY=VALUE"),
         (2, ["--rank", "2", "--model-option", "depth=3"], "unknown parameter 'depth'"),
-        (2, ["--rank", "2", "--workers", "4"], "--workers: this version runs on threads of one machine"),
-        (2, ["--rank", "2", "--scheduler", "tcp://a:1"], "--scheduler: this version"),
+        (2, ["--rank", "2", "--workers", "-1"], "workers -1 is not a whole number ≥ 0"),
+        (2, ["--rank", "2", "--workers", "2", "--scheduler", "tcp://a:1"], "workers and scheduler name different"),
         (2, ["--rank", "2", "--device", "gpu"], "--device gpu: this version"),
         (2, ["--rank", "2", "--config", "nowhere.toml"], "nowhere.toml cannot be read"),
         (2, ["--rank", "2", "--start-w", "sample:digits"], "starting factor w has shape (1797, 64)"),
@@ -122,8 +122,8 @@ def test_the_device_there_is_may_be_named(tmp_path):
 
 
 def test_all_faults_stand_in_one_message():
-    message = refused(2, "fit", "sample:digits", "--rank", "0", "--loss", "kll", "--reg-h", "l1:-1", "--workers", "2")
-    for told in ("5 things are wrong", "no output", "--workers", "rank 0", "'kll'", "weight"):
+    message = refused(2, "fit", "sample:digits", "--rank", "0", "--loss", "kll", "--reg-h", "l1:-1", "--workers", "two")
+    for told in ("5 things are wrong", "no output", "workers 'two'", "rank 0", "'kll'", "weight"):
         assert told in message
 
 

@@ -76,7 +76,8 @@ def test_help_names_every_option_of_a_fit_and_its_default(name):
     options = (
         "--model --loss --rank --ranks --rule --reg-w --reg-h --init --seed --max-sweeps --tol --time-limit --dtype "
         "--memory --model-option --checkpoint-every --config --json --quiet --verbose --overwrite --out --threads "
-        "--key --start-w --start-h --workers --scheduler --scheduler-file --device"
+        "--key --start-w --start-h --workers --threads-per-worker --scheduler --scheduler-file --performance-report "
+        "--storage-option --device"
     )
     assert [o for o in options.split() if o not in shown] == []
     for default in ("Default: frobenius", "Default: auto", "Default: 200", "Default: 1e-4", "Default: 0"):
@@ -87,3 +88,13 @@ def test_help_names_every_option_of_a_fit_and_its_default(name):
 def test_every_command_takes_json_quiet_and_verbose(name):
     shown = run(name, "--help").output
     assert all(option in shown for option in ("--json", "-q", "-v"))
+
+
+@pytest.mark.parametrize("name", ["fit", "resume", "transform", "score", "convert", "explain"])
+def test_commands_that_go_through_data_may_run_on_workers(name):
+    shown = run(name, "--help").output
+    options = (
+        "--memory --threads --workers --threads-per-worker --scheduler --scheduler-file --performance-report "
+        "--key --storage-option"
+    )
+    assert [o for o in options.split() if o not in shown] == []

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import typer
+from distributed.cli.dask_scheduler import main as scheduler
+from distributed.cli.dask_worker import main as worker
 
 import nmfkit
 from nmfkit import errors, registry
@@ -25,6 +27,7 @@ from nmfkit.testing import Contract
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text("utf-8") for path in sorted(DOCS.rglob("*.md"))}
+OF_SLURM = {"--nodes", "--ntasks-per-node", "--cpus-per-task", "--mem", "--time"}
 PLUGIN_PAGES = [name for name in PAGES if name.startswith("plugins/") and name != "plugins/index.md"]
 
 
@@ -111,6 +114,8 @@ def test_no_option_is_made_up(page):
     known |= {o for p in typer.main.get_command(app).params for o in p.opts} | {"--help"}
     if page == "README.md":
         known |= {"--loss", "--rows"}
+    if page == "clusters.md":
+        known |= {o for command in (scheduler, worker) for p in command.params for o in p.opts} | OF_SLURM
     assert sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) - known) == []
 
 

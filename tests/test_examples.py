@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,22 +25,105 @@ EXPECTED = {
     "digits.py": "objective ",
     "out_of_core.py": "the fit may use 16MiB",
     "topics.py": "topic 5: ",
+    "cluster/local_workers.py": "after 15, on the same workers",
+    "cluster/object_store.py": "local: objective ",
 }
+NEEDS = {"digits.py": "sklearn", "cluster/object_store.py": "fsspec"}
+REFUSED = {
+    "cluster/gpu.py": ("dask_cuda", "this example needs dask-cuda: pip install dask-cuda"),
+    "cluster/kube.py": ("dask_kubernetes", "this example needs dask-kubernetes: pip install dask-kubernetes"),
+    "cluster/slurm.py": ("dask_jobqueue", "this example needs dask-jobqueue: pip install dask-jobqueue"),
+    "cluster/object_store.py": ("fsspec", "this example needs fsspec: pip install 'nmfkit[remote]'"),
+}
+"""What each says where a package is missing, and which one."""
+BIN = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+"""Where the commands of this environment are."""
 
 
 def test_every_script_is_known():
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(EXPECTED)
+    there = {str(p.relative_to(EXAMPLES)) for p in EXAMPLES.glob("*.py")}
+    there |= {str(p.relative_to(EXAMPLES)) for p in EXAMPLES.glob("cluster/*.*") if p.is_file()}
+    assert there == {*EXPECTED, *REFUSED, "cluster/counts.py", "cluster/scheduler.sh"}
 
 
 @pytest.mark.parametrize("script", EXPECTED)
 def test_scripts(script, tmp_path):
-    if script == "digits.py" and find_spec("sklearn") is None:
-        pytest.skip("the digits come with scikit-learn")
+    if find_spec(NEEDS.get(script, "nmfkit")) is None:
+        pytest.skip(f"{NEEDS[script]} is not installed")
     command = [sys.executable, "-W", "error", str(EXAMPLES / script)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=quiet(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert EXPECTED[script] in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("script", REFUSED)
+def test_scripts_ask_for_the_package_that_they_need(script, tmp_path):
+    package, told = REFUSED[script]
+    code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_path(sys.argv[0], run_name='__main__')"
+    # As where it is run, beside the scripts that it imports.
+    code = f"import sys; sys.argv = sys.argv[1:]; sys.path.insert(0, {str(EXAMPLES / 'cluster')!r}); {code}"
+    command = [sys.executable, "-c", code, str(EXAMPLES / script), "src", "out"]
+    done = subprocess.run(command, cwd=tmp_path, env=quiet(), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told}\n")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_a_scheduler_and_workers_as_commands(tmp_path):
+    command = ["bash", str(EXAMPLES / "cluster/scheduler.sh")]
+    environment = {**quiet(), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "sweeps     15" in done.stdout
+    assert "on 2 workers of 1 thread, 1.0 GiB each" in done.stderr
+    assert not list(tmp_path.glob("tmp.*"))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+def test_tls_by_the_configuration_that_the_documentation_shows(tmp_path):
+    page = (EXAMPLES.parent / "docs/clusters.md").read_text("utf-8").replace("/shared/tls", str(tmp_path))
+    (yaml,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (make,) = re.findall(r"^\$ (openssl .+)$", page, re.MULTILINE)
+    subprocess.run(make.replace("4096", "2048"), shell=True, check=True, capture_output=True)
+    (tmp_path / "tls.yaml").write_text(yaml)
+    environment = {**quiet(), "DASK_CONFIG": str(tmp_path / "tls.yaml")}
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((30, 5)))
+    with a_scheduler_and_a_worker(tmp_path, environment) as address:
+        assert address.startswith("tls://")
+        fit = ["nmfkit", "fit", "x.npy", "--rank", "2", "--max-sweeps", "2", "--scheduler", address, "-o", "run.zarr"]
+        done = subprocess.run(
+            fit, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def a_scheduler_and_a_worker(folder, environment):
+    """Started as commands; gives the address."""
+    file, log = folder / "scheduler.json", (folder / "log").open("w")
+    commands = (
+        f"dask scheduler --host 127.0.0.1 --port 0 --dashboard-address 127.0.0.1:0 --scheduler-file {file}",
+        f"dask worker --scheduler-file {file} --no-nanny --nthreads 1 --no-dashboard --local-directory {folder}",
+    )
+    started = []
+    try:
+        for command in commands:
+            started.append(subprocess.Popen(command.split(), env=environment, stdout=log, stderr=log))
+            deadline = time.monotonic() + 30
+            while not (file.exists() and file.stat().st_size):
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.05)
+        yield re.findall(r'"address": "(\S+)"', file.read_text())[0]
+    finally:
+        for process in reversed(started):
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        log.close()
+
+
+def quiet():
+    """The environment without anybody's scheduler in it, and with the commands of this one."""
+    return {**{k: v for k, v in os.environ.items() if not k.startswith("DASK_")}, **BIN}
 
 
 def test_the_example_plugin_comes_in_by_the_door(monkeypatch):

@@ -173,7 +173,7 @@ def test_shards_of_workers_cover_all_blocks_and_are_even(count):
 
 
 def test_a_worker_without_enough_memory_is_refused_with_what_it_needs():
-    with pytest.raises(UsageError, match=r"memory budget of a worker .* allow --memory"):
+    with pytest.raises(UsageError, match=r"memory of a worker is too small.* give each \d+ MiB or more"):
         plan_for(2, memory=worker_budget(2**18))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from small import COUNTS, QUICK
@@ -15,6 +13,10 @@ from nmfkit.loop import Watcher
 pytest.importorskip("fsspec", reason="URIs are opened by fsspec")
 
 OPTIONS = {"auto_mkdir": True}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def test_a_run_at_a_uri_is_that_in_a_folder(tmp_path, uri, place):
     for run in (r, again):
         assert np.array_equal(run.w, whole.w)
         assert np.array_equal(run.h, whole.h)
-    assert sorted(os.listdir(tmp_path)) == ["run.zarr", "x.zarr"], "something is left beside the run"
-    assert sorted(os.listdir(tmp_path / "run.zarr" / "checkpoint")) == ["final", "zarr.json"]
+    assert names(tmp_path) == ["run.zarr", "x.zarr"], "something is left beside the run"
+    assert names(tmp_path / "run.zarr" / "checkpoint") == ["final", "zarr.json"]
     new = f"local://{tmp_path}/new.zarr"
     w = nmfkit.transform(uri, tmp_path / "x.zarr", out=new, storage_options=OPTIONS, **place)
     assert np.array_equal(w[:], nmfkit.transform(whole, tmp_path / "x.zarr"))

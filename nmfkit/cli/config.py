@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from nmfkit.cli.options import FitOptions
+from nmfkit.cli.options import FitOptions, stored_value
 from nmfkit.errors import NmfkitError, UsageError
 from nmfkit.parts import suggestion
 from nmfkit.problem import Problem
@@ -34,7 +34,7 @@ class Request:
     out: str | None
     overwrite: bool
     key: str | None
-    storage_options: dict[str, str] | None
+    storage_options: dict[str, Any] | None
     machine: MachineOptions
     checkpoint_every: int | None
     start_w: str | None
@@ -55,6 +55,7 @@ def read_request(source: str | None, options: FitOptions, *, needs_out: bool) ->
     if faults:
         raise UsageError(_listed(faults + _core_faults(problem)))
     values: dict[str, Any] = {f.name: given.get(f.name) for f in fields(Request)}
+    values["storage_options"] = {k: stored_value(v) for k, v in given.get("storage_options", {}).items()} or None
     machine = {name: given[name] for name in MACHINE if name in given}
     return Request(**{**values, "problem": problem, "overwrite": bool(given.get("overwrite")), "machine": machine})
 

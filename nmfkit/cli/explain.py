@@ -16,6 +16,7 @@ def explain(src: SOURCE = None, *, options: FitOptions, output: Output) -> None:
     explanation = api.explain(
         request.source,
         problem=request.problem,
+        out=request.out,
         key=request.key,
         storage_options=request.storage_options,
         **request.machine,

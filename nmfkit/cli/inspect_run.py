@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell, ta
 from nmfkit.result import Result, load
 
 
-def show_run(path: str, top: int, output: Output) -> None:
+def show_run(path: str, top: int, options: Mapping[str, Any] | None, output: Output) -> None:
     """Print a run."""
-    result = load(path)
+    result = load(path, storage_options=options)
     factors = result.model.factors(result.state.current)
     wide = {name: f for name, f in factors.items() if f.ndim == 2 and f.shape[1] == result.shape[1]}
     features = {name: top_features(f, result.feature_names, top) for name, f in wide.items()}

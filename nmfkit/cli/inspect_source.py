@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from nmfkit.cli.options import Here, Output
+from nmfkit.cli.options import Data, Here, Output
 from nmfkit.cli.progress import Meter, watching
 from nmfkit.cli.text import emit, facts, number, percent, shape_text
 from nmfkit.errors import DataError
@@ -19,9 +19,9 @@ from nmfkit.protocols import Source
 from nmfkit.sources import open_source
 
 
-def show_source(path: str, key: str | None, machine: Here, output: Output) -> None:
+def show_source(path: str, data: Data, machine: Here, output: Output) -> None:
     """Print a matrix; exit code 1 where it cannot be factorized."""
-    source = open_source(path, key=key)
+    source = open_source(path, key=data.key, storage_options=data.storage_options)
     probe, fault = None, None
     with watching(quiet=output.quiet) as meter:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -106,13 +106,18 @@ class Data:
     storage_option: Annotated[list[str] | None, STORAGE_OPTION] = None
 
     @property
-    def storage_options(self) -> dict[str, str] | None:
+    def storage_options(self) -> dict[str, Any] | None:
         """The storage options by name; raises `UsageError` for one that is not KEY=VALUE."""
         pairs = [text.partition("=") for text in self.storage_option or ()]
         # What stands after the sign may be a secret.
         if wrong := [key for key, sign, value in pairs if not (key and sign and value)]:
             raise UsageError(f"storage-option {', '.join(map(repr, wrong))} is not KEY=VALUE")
-        return {key.strip(): value for key, _, value in pairs} or None
+        return {key.strip(): stored_value(value) for key, _, value in pairs} or None
+
+
+def stored_value(text: Any) -> Any:
+    """`true` and `false` as what they are, anything else as it stands."""
+    return {"true": True, "false": False}.get(str(text).lower(), text)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,10 @@ class Lines(Meter):
         """Print who does the work."""
         self.say(f"on {crew}")
 
+    def note(self, sentence: str) -> None:
+        """Print it."""
+        self.say(f"note: {sentence}")
+
     def say(self, text: str) -> None:
         """Print a line."""
         print(text, file=sys.stderr, flush=True)

@@ -39,8 +39,9 @@ def resume(
     from nmfkit.cli.progress import watching
     from nmfkit.cli.summary import tell_fit, what_is_left
     from nmfkit.errors import UsageError
+    from nmfkit.sources.uri import is_remote
 
-    before = api.load(run)
+    before = api.load(run, storage_options=data.storage_options if is_remote(run) else None)
     changes = {"max_sweeps": max_sweeps, "tol": tol, "time_limit": time_limit}
     problem = before.problem.replace(**{name: value for name, value in changes.items() if value is not None})
     if faults := problem.faults():

@@ -42,6 +42,7 @@ from nmfkit.executors.worker import (
     run_batch,
     run_shard,
 )
+from nmfkit.loop import Watcher
 from nmfkit.protocols import Model, RowStore, Shared, Source, Stats, Step
 
 NO_WORKERS = 300.0
@@ -80,8 +81,7 @@ class ClusterExecutor:
         *,
         passport: Passport,
         blobs: Blobs | None = None,
-        on_block: Callable[[int], None] | None = None,
-        on_slow: Callable[[str, float], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.client, self.source, self.plan, self.passport = client, source, plan, passport
         self.run = uuid.uuid4().hex[:12]
@@ -93,9 +93,11 @@ class ClusterExecutor:
         self._placement = Placement(_sizes(plan))
         self._parcels: set[str] = set()
         self._stale: list[str] = []
+        self._workers: dict[str, int] = {}
         self._dropped: list[StateName] = []
         client.register_plugin(Shelf(), name=PLUGIN)
-        self._progress = Progress(client, self.run, len(plan.shards), on_block, on_slow)
+        self._watcher = watcher or Watcher()
+        self._progress = Progress(client, self.run, len(plan.shards), self._watcher)
 
     def on(self, source: Source, plan: Plan) -> ClusterExecutor:
         """The same workers at another source, with a plan of its own."""
@@ -180,7 +182,7 @@ class ClusterExecutor:
         )
 
     def _shards(self, errand: Errand, rows: RowStore | None) -> list[Future[Any]]:
-        owners = self._placement.on(live_workers(self.client))
+        owners = self._placement.on(self._present())
         bounds, rows = self.plan.bounds, self._within_reach(rows)
         self._progress.begin(errand.sweep)
         futures = []
@@ -189,6 +191,16 @@ class ClusterExecutor:
             part = None if rows is None else rows.part(blocks[0][1], blocks[-1][2])
             futures.append(self._task(run_shard, errand, index, blocks, part, of=errand, owner=owner))
         return futures
+
+    def _present(self) -> dict[str, int]:
+        """Threads of the live workers; the watcher hears of those that have come or gone."""
+        threads = live_workers(self.client)
+        for gone in sorted(set(self._workers) - set(threads)):
+            self._watcher.note(f"worker {gone} is gone; others do its part")
+        for new in sorted(set(threads) - set(self._workers) if self._workers else ()):
+            self._watcher.note(f"worker {new} has come")
+        self._workers = threads
+        return threads
 
     def _within_reach(self, rows: RowStore | None) -> RowStore | None:
         """Rows that workers can read: those that only this process has become blobs, a block at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -76,10 +76,12 @@ class Forecast:
 
 
 @contextmanager
-def forecasting(source: Source, resolved: Resolved, machine: Machine) -> Iterator[tuple[Plan, str, Forecast]]:
-    """The plan of a fit on the workers of `machine`, who they are, and the forecast."""
+def forecasting(
+    source: Source, resolved: Resolved, machine: Machine, out: Any = None, options: Mapping[str, Any] | None = None
+) -> Iterator[tuple[Plan, str, Forecast]]:
+    """The plan of a fit on the workers of `machine` to `out`, who they are, and the forecast."""
     listener = _Listener()
-    with executing(source, resolved, machine, watcher=listener) as executor:
+    with executing(source, resolved, machine, out=out, options=options, watcher=listener) as executor:
         assert isinstance(executor, ClusterExecutor)
         yield executor.plan, listener.workers, forecast(executor, resolved)
 

@@ -62,7 +62,7 @@ def spread(machine: Machine, *, out: str | os.PathLike[str], watcher: Watcher) -
         return
     # Imported here: dask takes half a second that a fit in this process need not wait for.
     from nmfkit.executors.cluster import each_on
-    from nmfkit.executors.connect import inspect_crew
+    from nmfkit.executors.crew import inspect_crew
     from nmfkit.executors.passport import Passport
 
     passport = Passport.of_here()
@@ -89,7 +89,7 @@ def _on_cluster(
     layout: Layout | None,
 ) -> Iterator[Executor]:
     from nmfkit.executors.cluster import ClusterExecutor, each_on
-    from nmfkit.executors.connect import inspect_crew
+    from nmfkit.executors.crew import inspect_crew
     from nmfkit.executors.passport import Passport
     from nmfkit.sources.travel import is_cheap, travels, written
 
@@ -107,9 +107,7 @@ def _on_cluster(
             layout=layout, workers=len(crew.threads),
         )  # fmt: skip
         plan = replace(plan, cache_bytes=min(plan.cache_bytes, int(0.4 * limit)), given_memory=machine.memory_bytes())
-        with ClusterExecutor(
-            client, source, plan, passport=passport, blobs=blobs, on_block=watcher.block, on_slow=watcher.slow
-        ) as executor:
+        with ClusterExecutor(client, source, plan, passport=passport, blobs=blobs, watcher=watcher) as executor:
             yield executor
 
 
@@ -122,7 +120,10 @@ def _staffed(machine: Machine, output: Output, watcher: Watcher) -> Iterator[tup
 
     watcher.stage("cluster")
     out, options = output
-    with connected(machine) as client, tempfile.TemporaryDirectory(prefix=".nmfkit-", dir=_beside(out)) as scratch:
+    with (
+        connected(machine, watcher.note) as client,
+        _scratch(out) as scratch,
+    ):
         folder = Path(scratch).resolve()
         if out is None or not is_remote(str(out)):
             yield client, Blobs(Place(str(folder)), "work"), folder
@@ -132,6 +133,11 @@ def _staffed(machine: Machine, output: Output, watcher: Watcher) -> Iterator[tup
             yield client, Blobs(place, "work"), folder
         finally:
             Blobs(place, "").clear()
+
+
+def _scratch(out: str | os.PathLike[str] | None) -> tempfile.TemporaryDirectory[str]:
+    # A task that is given up may still write there while it is removed.
+    return tempfile.TemporaryDirectory(prefix=".nmfkit-", dir=_beside(out), ignore_cleanup_errors=True)
 
 
 def _limit(machine: Machine, allowed: int | None, workers: int) -> int:

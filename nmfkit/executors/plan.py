@@ -145,12 +145,16 @@ def make_plan(
     left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
         needed = budget - left + largest
-        needed, whose = (int((needed + WORKER_BASE) / WORKER_SHARE), "of a worker ") if workers else (needed, "")
+        small = f"the memory budget of {size_text(budget)} is too small"
+        allow = f"allow --memory {size_text(needed)} or more"
+        if workers:
+            needed = int((needed + WORKER_BASE) / WORKER_SHARE)
+            small = f"the memory of a worker is too small, {size_text(budget)} of it are left for a fit"
+            allow = f"give each {size_text(needed)} or more (--memory, and dask's own limit where that is lower)"
         raise UsageError(
-            f"the memory budget {whose}of {size_text(budget)} is too small: the shared factors and statistics take "
-            f"{size_text(shared + count * statistics)} and {count} thread(s) with blocks of {size_text(largest)} "
-            f"take {size_text(in_flight)}; allow --memory {size_text(needed)} or more, "
-            "or convert the matrix to smaller chunks"
+            f"{small}: the shared factors and statistics take {size_text(shared + count * statistics)} and {count} "
+            f"thread(s) with blocks of {size_text(largest)} take {size_text(in_flight)}; {allow}, or convert the "
+            "matrix to smaller chunks"
         )
     rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0

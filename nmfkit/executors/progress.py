@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from distributed import Client
 
 from nmfkit.executors.worker import topic
+from nmfkit.loop import Watcher
 
 SLOW = 0.7
 """A shard is slow when the median one is done and this part of it is not."""
@@ -19,18 +19,11 @@ OFTEN = 2.0
 
 
 class Progress:
-    """Hears of the blocks that workers have done; `on_block` gets their bytes, `on_slow` a worker that lags behind."""
+    """Hears of the blocks that workers have done, and tells `watcher` of them and of a worker that lags behind."""
 
-    def __init__(
-        self,
-        client: Client,
-        run: str,
-        shards: int,
-        on_block: Callable[[int], None] | None,
-        on_slow: Callable[[str, float], None] | None,
-    ) -> None:
+    def __init__(self, client: Client, run: str, shards: int, watcher: Watcher) -> None:
         self._client, self._topic, self._shards = client, topic(run), shards
-        self._on_block, self._on_slow = on_block, on_slow
+        self._watcher = watcher
         self._lock = threading.Lock()
         self._sweep = -1
         self._parts: dict[int, float] = {}
@@ -60,10 +53,9 @@ class Progress:
                 return
             self._parts[event["shard"]] = event["part"]
             slow = self._slowest(event)
-        if self._on_block is not None:
-            self._on_block(event["bytes"])
-        if slow is not None and self._on_slow is not None:
-            self._on_slow(*slow)
+        self._watcher.block(event["bytes"])
+        if slow is not None:
+            self._watcher.slow(*slow)
 
     def _slowest(self, event: dict[str, Any]) -> tuple[str, float] | None:
         """The worker of this word and its part, if nearly all others are done and it is time to say so."""

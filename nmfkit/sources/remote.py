@@ -46,7 +46,10 @@ def open_store(uri: str, options: Options | None) -> RemoteStore:
             return RemoteStore(_by_obstore(uri, options), uri, options)
         except ImportError:
             pass
-        except Exception as error:
+        except BaseException as error:
+            # What obstore, written in Rust, cannot make sense of ends in a panic, which is no Exception.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise SourceError(
                 f"{uri} cannot be opened by obstore: {told(error, options)} (storage_options are those of obstore "
                 f"here; install {PACKAGES[scheme]} to open it by fsspec)"
