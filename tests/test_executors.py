@@ -105,7 +105,7 @@ def test_shards_stay_where_they_were_when_a_worker_is_replaced(sizes, threads):
 
 @pytest.fixture
 def blobs(tmp_path):
-    return Blobs(Place(str(tmp_path)), "work")
+    return Blobs(Place(str(tmp_path)), "work").make()
 
 
 def test_blobs_give_back_what_was_put_and_say_what_is_missing_or_damaged(tmp_path, blobs):
@@ -131,11 +131,14 @@ def test_blobs_give_back_what_was_put_and_say_what_is_missing_or_damaged(tmp_pat
     blobs.clear()
     assert blobs.folders() == []
     assert not (tmp_path / "work").exists()
+    with pytest.raises(StoreError, match="cannot be written"):
+        blobs.put_state("state/2", state)
+    assert not (tmp_path / "work").exists(), "what was removed has come back"
 
 
 @given(cuts=st.sets(st.integers(1, 29), max_size=6), data=st.data())
 def test_rows_in_blobs_are_read_by_any_range(tmp_path_factory, cuts, data):
-    blobs = Blobs(Place(str(tmp_path_factory.mktemp("blobs"))), "work")
+    blobs = Blobs(Place(str(tmp_path_factory.mktemp("blobs"))), "work").make()
     edges = np.array([0, *sorted(cuts), 30])
     whole = {"w": np.arange(60.0).reshape(30, 2), "v": np.arange(30.0)[:, None]}
     writer = BlockWriter(blobs, "7")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.storage import LocalStore
 
 from nmfkit.errors import StoreError
 from nmfkit.protocols import Rows
@@ -31,11 +35,19 @@ class Blobs:
     place: Place
     prefix: str
 
+    def make(self) -> Blobs:
+        """These, ready to be written to."""
+        if isinstance(self._store, LocalStore):
+            self._path("").mkdir(parents=True, exist_ok=True)
+        return self
+
     def put(self, name: str, data: bytes) -> None:
-        """Write `data` as `name`."""
-        buffer = default_buffer_prototype().buffer.from_bytes(data)
+        """Write `data` as `name`; refused where these were removed, as the work of a fit that has ended is."""
         try:
-            sync(self._store.set(self._key(name), buffer))
+            if isinstance(self._store, LocalStore):
+                self._put_file(name, data)
+            else:
+                sync(self._store.set(self._key(name), default_buffer_prototype().buffer.from_bytes(data)))
         except Exception as error:
             raise StoreError(f"{self._where(name)} cannot be written: {type(error).__name__}: {error}") from error
 
@@ -61,7 +73,10 @@ class Blobs:
     def clear(self, below: str = "") -> None:
         """Remove everything, or everything below the name `below`."""
         try:
-            sync(self._store.delete_dir(self._key(below).rstrip("/")))
+            if isinstance(self._store, LocalStore):
+                self._remove(self._path(below))
+            else:
+                sync(self._store.delete_dir(self._key(below).rstrip("/")))
         except FileNotFoundError:
             return
         except Exception as error:
@@ -109,6 +124,32 @@ class Blobs:
         if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
             raise StoreError(f"{self._where(name)} is damaged: its checksum does not match")
         return pickle.loads(memoryview(data)[4:])
+
+    def _put_file(self, name: str, data: bytes) -> None:
+        # Not by way of zarr, which makes every folder that is missing: a task that outlives its fit must not bring
+        # back what was removed. Each call below fails where the folder above it is gone.
+        folder = self._path("")
+        *above, _ = name.split("/")
+        for part in above:
+            folder /= part
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+        aside = folder / f".{uuid4().hex}"
+        aside.write_bytes(data)
+        aside.replace(self._path(name))
+
+    @staticmethod
+    def _remove(path: Path) -> None:
+        """Take a folder away at once, then apart: nobody writes into it in between."""
+        aside = path.with_name(f".{path.name}.removed-{uuid4().hex[:8]}")
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        assert isinstance(self._store, LocalStore)
+        return self._store.root / self._key(name)
 
     def _key(self, name: str) -> str:
         return "/".join(part for part in (self.place.path, self.prefix, name) if part)

@@ -12,8 +12,9 @@ import pickle
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,7 @@ import cloudpickle
 import numpy as np
 from distributed import Client, Future, KilledWorker
 
-from nmfkit.errors import ClusterError
+from nmfkit.errors import ClusterError, StoreError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.block_rows import BlockRows, blob_name
 from nmfkit.executors.passport import Passport
@@ -87,7 +88,7 @@ class ClusterExecutor:
         self.run = uuid.uuid4().hex[:12]
         self.sweeps = 0
         self.reports: tuple[Any, ...] = ()
-        self._blobs = None if blobs is None else blobs.below(self.run)
+        self._blobs = None if blobs is None else blobs.below(self.run).make()
         self._source = self._parcel(source)
         self._edges = np.array([lo for lo, _ in plan.bounds] + [source.shape[0]], dtype=np.int64)
         self._placement = Placement(_sizes(plan))
@@ -105,19 +106,19 @@ class ClusterExecutor:
 
     def work_in(self, blobs: Blobs) -> None:
         """Keep rows and states of later sweeps in `blobs`."""
-        self._blobs, self._parcels = blobs.below(self.run), set()
+        self._blobs, self._parcels = blobs.below(self.run).make(), set()
 
     def close(self) -> None:
         """Let the workers forget this fit; what a checkpoint does not need of the blobs is removed."""
-        self._progress.close()
-        for below in ("state", "parcel"):
-            if self._blobs is not None:
-                self._blobs.clear(below)
-        if self.client.status == "running":
-            try:
+        # A store or a cluster that is gone has nothing to be tidied, and its loss has been told.
+        with suppress(StoreError, OSError, ValueError):
+            self._progress.close()
+            for below in ("state", "parcel"):
+                if self._blobs is not None:
+                    self._blobs.clear(below)
+        with suppress(OSError, ValueError):
+            if self.client.status == "running":
                 self.client.run(_forget, self.run, wait=False, on_error="ignore")
-            except (OSError, ValueError):
-                return  # no worker is left that could forget
 
     def __enter__(self) -> ClusterExecutor:
         return self
@@ -135,18 +136,17 @@ class ClusterExecutor:
         Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
         """
         errand = self._errand(step, shared, data, tiles)
-        partials = self._shards(errand, rows)
-        total: Partial = self._settled(self._task(merge, *self._tree(errand, partials), of=errand), partials)
+        total: Partial = self._swept(errand, rows, lambda sums: self._task(merge, *sums, of=errand))
         self.reports = total.reports
         return self._rows(errand, total.names), total.stats
 
     def advance(self, model: Model, rows: RowStore, shared: Any) -> tuple[RowStore, float, Any]:
         """A sweep of `model.local`: the new rows, their objective with `shared`, the following state, held."""
         errand = self._errand(model.local, shared, data=True, tiles=True)
-        partials = self._shards(errand, rows)
-        following = self._state_name()
-        last = self._task(conclude, errand, self._parcel(model), following, *self._tree(errand, partials), of=errand)
-        outcome: Outcome = self._settled(last, partials)
+        parcel, following = self._parcel(model), self._state_name()
+        outcome: Outcome = self._swept(
+            errand, rows, lambda sums: self._task(conclude, errand, parcel, following, *sums, of=errand)
+        )
         self.reports = outcome.reports
         return self._rows(errand, outcome.names), outcome.objective, Held(following, self._dropped.append)
 
@@ -181,9 +181,33 @@ class ClusterExecutor:
             discard=discard,
         )
 
+    def _swept(self, errand: Errand, rows: RowStore | None, end: Callable[[list[Future[Any]]], Future[Any]]) -> Any:
+        """The result of the task that `end` makes of the sums of all shards."""
+        rows = self._within_reach(rows)
+        while True:
+            shards = self._shards(errand, rows)
+            last = end(self._tree(errand, shards))
+            try:
+                return settled(self.client, last, self._look)
+            except Stranded:
+                cancel(self.client, [last, *shards])
+            except BaseException:
+                cancel(self.client, [last, *shards])
+                raise
+            finally:
+                self._progress.end()
+
+    def _look(self, threads: Mapping[str, int]) -> None:
+        """Raise `Stranded` if no worker is left of those that the shards were sent to.
+
+        Dask never gives the others a task that became homeless while there was no worker at all.
+        """
+        if not set(threads) & set(self._workers):
+            raise Stranded
+
     def _shards(self, errand: Errand, rows: RowStore | None) -> list[Future[Any]]:
         owners = self._placement.on(self._present())
-        bounds, rows = self.plan.bounds, self._within_reach(rows)
+        bounds = self.plan.bounds
         self._progress.begin(errand.sweep)
         futures = []
         for index, (shard, owner) in enumerate(zip(self.plan.shards, owners, strict=True)):
@@ -225,16 +249,6 @@ class ClusterExecutor:
         key = f"{function.__name__}-{of.run}-{of.sweep}-{uuid.uuid4().hex[:8]}"
         place = {} if owner is None else {"workers": [owner], "allow_other_workers": True}
         return self.client.submit(function, *given, key=key, pure=False, retries=RETRIES, **place)
-
-    def _settled(self, last: Future[Any], others: list[Future[Any]]) -> Any:
-        """The result of `last`; whatever ends the sweep ends its tasks."""
-        try:
-            return settled(self.client, last)
-        except BaseException:
-            cancel(self.client, [last, *others])
-            raise
-        finally:
-            self._progress.end()
 
     def _rows(self, errand: Errand, names: tuple[str, ...]) -> RowStore:
         if not names:
@@ -311,15 +325,24 @@ def live_workers(client: Client) -> dict[str, int]:
         time.sleep(POLL)
 
 
-def settled(client: Client, future: Future[Any]) -> Any:
-    """The result of a task, however long it takes; raises its error, or `ClusterError` for one of the cluster."""
+class Stranded(Exception):
+    """Tasks wait for workers that are gone for good."""
+
+
+def settled(client: Client, future: Future[Any], look: Callable[[Mapping[str, int]], None] | None = None) -> Any:
+    """The result of a task, however long it takes; raises its error, or `ClusterError` for one of the cluster.
+
+    `look` is shown the live workers now and then.
+    """
     while True:
         try:
             return future.result(timeout=POLL)
         except TimeoutError:
             if future.done():
                 raise  # the task's own
-            live_workers(client)
+            threads = live_workers(client)
+            if look is not None:
+                look(threads)
         except KilledWorker as error:
             raise _killed(client, error) from None
         except (CancelledError, OSError) as error:

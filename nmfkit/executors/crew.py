@@ -44,7 +44,7 @@ def inspect_crew(client: Client, passport: Passport, source: Source | None, blob
     Raises `ClusterError` with everything that is wrong anywhere. Workers get what tasks need to keep things.
     """
     token = uuid4().hex
-    blobs.put(f"check/{token}", token.encode())
+    blobs.make().put(f"check/{token}", token.encode())
     question = cloudpickle.dumps((source, blobs, token))
     answers = client.run(_answer, passport, question, on_error="return")
     faults: dict[str, list[str]] = {}

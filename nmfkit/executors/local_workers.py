@@ -55,6 +55,7 @@ def _started(count: int, threads: int, memory: int | None) -> LocalCluster:
                 memory_limit=memory if memory is not None else "auto",
                 dashboard_address=":0" if find_spec("bokeh") else None,
                 silence_logs="CRITICAL",
+                preload=["nmfkit.executors.deaf"],
             )
         except RuntimeError as error:
             raise ClusterError(f"the worker processes could not be started: {error}; {GUARD}") from error
