@@ -12,7 +12,7 @@ import pickle
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from itertools import pairwise
@@ -188,7 +188,7 @@ class ClusterExecutor:
             shards = self._shards(errand, rows)
             last = end(self._tree(errand, shards))
             try:
-                return settled(self.client, last, self._look)
+                return settled(self.client, last, shards)
             except Stranded:
                 cancel(self.client, [last, *shards])
             except BaseException:
@@ -196,14 +196,6 @@ class ClusterExecutor:
                 raise
             finally:
                 self._progress.end()
-
-    def _look(self, threads: Mapping[str, int]) -> None:
-        """Raise `Stranded` if no worker is left of those that the shards were sent to.
-
-        Dask never gives the others a task that became homeless while there was no worker at all.
-        """
-        if not set(threads) & set(self._workers):
-            raise Stranded
 
     def _shards(self, errand: Errand, rows: RowStore | None) -> list[Future[Any]]:
         owners = self._placement.on(self._present())
@@ -329,10 +321,10 @@ class Stranded(Exception):
     """Tasks wait for workers that are gone for good."""
 
 
-def settled(client: Client, future: Future[Any], look: Callable[[Mapping[str, int]], None] | None = None) -> Any:
+def settled(client: Client, future: Future[Any], placed: Sequence[Future[Any]] = ()) -> Any:
     """The result of a task, however long it takes; raises its error, or `ClusterError` for one of the cluster.
 
-    `look` is shown the live workers now and then.
+    Raises `Stranded` if one of the tasks `placed` on certain workers will never be run.
     """
     while True:
         try:
@@ -340,15 +332,25 @@ def settled(client: Client, future: Future[Any], look: Callable[[Mapping[str, in
         except TimeoutError:
             if future.done():
                 raise  # the task's own
-            threads = live_workers(client)
-            if look is not None:
-                look(threads)
+            live_workers(client)
+            _refuse_stranded(client, placed)
         except KilledWorker as error:
             raise _killed(client, error) from None
         except (CancelledError, OSError) as error:
             if client.status != "running" or isinstance(error, CancelledError):
                 raise _lost(client) from error
             raise
+
+
+def _refuse_stranded(client: Client, placed: Sequence[Future[Any]]) -> None:
+    """Raise `Stranded` if a task became homeless while there was no worker: dask never gives it to those that came."""
+    scheduler: Any = client.scheduler
+    try:
+        states = client.sync(scheduler.get_task_status, keys=[future.key for future in placed])
+    except (OSError, TimeoutError) as error:
+        raise _lost(client) from error
+    if "no-worker" in states.values():
+        raise Stranded
 
 
 def cancel(client: Client, futures: list[Future[Any]]) -> None:
