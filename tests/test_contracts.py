@@ -67,7 +67,7 @@ class TestClusterExecutor(ExecutorContract):
         cls.folder = str(tmp_path_factory.mktemp("blobs"))
         zarr.open_group(cls.folder, mode="w")
         with (
-            LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
             Client(cluster) as cls.client,
         ):
             yield

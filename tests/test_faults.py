@@ -244,7 +244,6 @@ class Late:
         return "the result"
 
 
-@pytest.mark.xfail(strict=True, reason="a wait that ends as the task does is taken for the task's own error")
 def test_a_result_that_comes_just_when_the_wait_for_it_ends_is_taken(crew):
     assert settled(crew, Late(None)) == "the result"
     with pytest.raises(TimeoutError, match="its own"):
@@ -731,7 +730,6 @@ def test_a_signal_ends_a_fit_and_its_workers_and_leaves_a_checkpoint(crew, store
 
 
 @SLOW
-@pytest.mark.xfail(strict=False, reason="now and then the scratch folder stays, as a worker still writes there")
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9, 1.2, 1.5, 2.0])
 def test_ctrl_c_while_a_fit_begins_leaves_nothing(stored, tmp_path, seconds):
     run = tmp_path / "run.zarr"

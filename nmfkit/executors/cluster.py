@@ -327,10 +327,11 @@ def settled(client: Client, future: Future[Any], placed: Sequence[Future[Any]] =
     Raises `Stranded` if one of the tasks `placed` on certain workers will never be run.
     """
     while True:
+        done = future.done()  # asked before: it may be done just when the wait for it ends
         try:
             return future.result(timeout=POLL)
         except TimeoutError:
-            if future.done():
+            if done:
                 raise  # the task's own
             live_workers(client)
             _refuse_stranded(client, placed)

@@ -98,7 +98,7 @@ def _answer(passport: Passport, question: bytes, dask_worker: Any) -> Answer:
 
 
 def _faults(answer: Any, worker: str, blobs: Blobs, token: str) -> list[str]:
-    if isinstance(answer, ModuleNotFoundError):
+    if isinstance(answer, BaseException) and "No module named 'nmfkit" in str(answer):  # as dask wraps it
         return [f"nmfkit is not installed there, or not whole: {answer}"]
     if isinstance(answer, BaseException):
         return [f"{type(answer).__name__}: {answer}"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import dask
 from distributed import LocalCluster
@@ -21,6 +21,15 @@ GUARD = (
 )
 
 
+SETTINGS = {
+    # A worker that dask stops because it uses too much is replaced, and its work done again: that must come to an end.
+    "distributed.scheduler.allowed-failures": 3,
+    # One that dies again while it is away for that is not given up.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
+}
+"""Dask's configuration for as long as the workers live."""
+
+
 @contextmanager
 def local_workers(count: int, threads: int, memory: int | None) -> Iterator[LocalCluster]:
     """A cluster of `count` processes with `threads` and at most `memory` bytes each (None: their part of all).
@@ -29,33 +38,55 @@ def local_workers(count: int, threads: int, memory: int | None) -> Iterator[Loca
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise UsageError(GUARD)
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    try:
-        cluster = _started(count, threads, memory)
+    with _environment_restored(), dask.config.set(SETTINGS):
+        held = _hold_interrupts()
         try:
+            cluster = _started(count, threads, memory)
+        except BaseException:
+            _let_interrupts(held)
+            raise
+        try:
+            _let_interrupts(held)
             yield cluster
         finally:
             cluster.close()
+
+
+def _started(count: int, threads: int, memory: int | None) -> LocalCluster:
+    try:
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=threads,
+            processes=True,
+            memory_limit=memory if memory is not None else "auto",
+            dashboard_address=":0",
+            silence_logs="CRITICAL",
+            preload=["nmfkit.executors.deaf"],
+        )
+    except RuntimeError as error:
+        raise ClusterError(f"the worker processes could not be started: {error}; {GUARD}") from error
+
+
+def _hold_interrupts() -> set[signal.Signals] | None:
+    """Let Ctrl-C wait while dask starts, which it would leave half done."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return None
+    return {signal.Signals(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})}
+
+
+def _let_interrupts(before: set[signal.Signals] | None) -> None:
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    try:
+        yield
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _started(count: int, threads: int, memory: int | None) -> LocalCluster:
-    # A worker that dask stops because it uses too much is replaced, and its work done again: that must come to an end.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 3}):
-        try:
-            return LocalCluster(
-                n_workers=count,
-                threads_per_worker=threads,
-                processes=True,
-                memory_limit=memory if memory is not None else "auto",
-                dashboard_address=":0" if find_spec("bokeh") else None,
-                silence_logs="CRITICAL",
-                preload=["nmfkit.executors.deaf"],
-            )
-        except RuntimeError as error:
-            raise ClusterError(f"the worker processes could not be started: {error}; {GUARD}") from error

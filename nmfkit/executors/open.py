@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,9 +136,17 @@ def _staffed(machine: Machine, output: Output, watcher: Watcher) -> Iterator[tup
             Blobs(place, "").clear()
 
 
-def _scratch(out: str | os.PathLike[str] | None) -> tempfile.TemporaryDirectory[str]:
-    # A task that is given up may still write there while it is removed.
-    return tempfile.TemporaryDirectory(prefix=".nmfkit-", dir=_beside(out), ignore_cleanup_errors=True)
+@contextmanager
+def _scratch(out: str | os.PathLike[str] | None) -> Iterator[str]:
+    """A folder beside `out` that is gone afterwards, though a task that is given up may still write there."""
+    folder = Path(tempfile.mkdtemp(prefix=".nmfkit-", dir=_beside(out)))
+    try:
+        yield str(folder)
+    finally:
+        # Away at once, then apart: nobody writes into it in between.
+        aside = folder.with_name(f"{folder.name}.removed")
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _limit(machine: Machine, allowed: int | None, workers: int) -> int:
