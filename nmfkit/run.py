@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from uuid import uuid4
 
 from nmfkit.check import Resolved
 from nmfkit.errors import Interrupted, NmfkitError, StoreError
@@ -18,7 +21,7 @@ from nmfkit.interrupts import deferred
 from nmfkit.loop import State, Watcher, iterate, reason_to_stop
 from nmfkit.protocols import Executor, RowStore, Shared, Source
 from nmfkit.result import Result
-from nmfkit.sources.staging import local_path
+from nmfkit.sources.staging import check_output, local_path
 from nmfkit.sources.uri import is_remote
 from nmfkit.store import FINAL, RunStore
 
@@ -53,20 +56,41 @@ class Run:
         self._options = options
         self._overwrite, self._store = overwrite, store
         self._started = time.monotonic()
+        self._session: str | None = None
+        self._replaced: Path | None = None
         if self._out is not None and isinstance(executor, WorksInRun):
+            self._replaced = self._set_aside() if store is None else None
             with self._writing():
                 pass
             assert self._store is not None
-            executor.work_in(self._store.work)
+            self._session = executor.work_in(self._store.work)
 
     def begin(self, rows: RowStore, shared: Shared) -> Result:
         """Fit from a start."""
         return self._finish(self._loop(rows, shared))
 
     def abandon(self) -> None:
-        """Remove a run that ended before it held anything."""
-        if self._store is not None and self._store.kept is None:
+        """Remove a run of this process that ended before it held anything, and put back what it was to replace."""
+        if self._session is None or self._store is None or self._store.kept is not None:
+            return
+        if self._session in self._store.work.folders():  # else another process has replaced it
             self._store.remove()
+            if self._replaced is not None:
+                self._replaced.rename(str(self._out))
+
+    def _set_aside(self) -> Path | None:
+        """Where the run that this one will replace waits until this one holds something."""
+        assert self._out is not None
+        if is_remote(self._out) or not self._overwrite or not Path(self._out).exists():
+            return None
+        check_output(self._out, overwrite=True)
+        aside = Path(self._out).with_name(f".{Path(self._out).name}.old-{uuid4().hex[:8]}")
+        return Path(self._out).rename(aside)
+
+    def _drop_replaced(self) -> None:
+        if self._replaced is not None:
+            shutil.rmtree(self._replaced, ignore_errors=True)
+            self._replaced = None
 
     def go_on(self, state: State) -> Result:
         """Fit on from a state, unless it is at its end by the problem's present limits."""
@@ -102,6 +126,8 @@ class Run:
     def _is_due(self, state: State, saved: float) -> bool:
         if self._out is None:
             return False
+        if self._session is not None and self._store is not None and self._store.kept is None:
+            return True  # the rows are in the run already: from now on it can be continued
         if self.checkpoint_every:
             return state.sweep > 0 and state.sweep % self.checkpoint_every == 0
         return time.monotonic() - saved >= CHECKPOINT_SECONDS
@@ -121,6 +147,7 @@ class Run:
                 store.checkpoint(state.fetched(self.executor), self.source.shape[0], self.executor.each)
             if attributes and store.slot != FINAL:
                 store.update(**attributes)
+        self._drop_replaced()
         self.watcher.checkpoint(state.sweep)
 
     def _finish(self, state: State) -> Result:
@@ -128,13 +155,19 @@ class Run:
         seconds = time.monotonic() - self._started
         timings = {"total_seconds": seconds, "sweep_seconds": state.history[-1].seconds}
         attributes = {**self.attributes, "timings": timings}
-        state = state.fetched(self.executor)
-        if self._out is not None:
-            self.watcher.stage("write")
+        if self._out is None:
+            state = state.fetched(self.executor)
+        else:
             with deferred(forget=True), self._writing() as store:
+                self.watcher.stage("write")
+                if self._session is not None and store.kept is None:
+                    # Costs next to nothing, and is there should the rest fail.
+                    store.checkpoint(state.fetched(self.executor), self.source.shape[0], self.executor.each)
+                state = state.fetched(self.executor)
                 factors = self.resolved.model.factors(state.current)
                 store.finish(state, self.source.shape[0], factors, self.executor.each, timings=timings)
                 attributes = store.attributes
+            self._drop_replaced()
         if not state.rows.lasting:
             # What they came from is gone, or goes with the executor.
             lasting = ResidentRows(state.rows.read(0, self.source.shape[0])) if self._store is None else None
@@ -185,6 +218,6 @@ def _resume(path: str | None) -> str:
 class WorksInRun(Protocol):
     """An executor whose workers keep rows of W and shared states in the run itself."""
 
-    def work_in(self, blobs: Blobs) -> None:
-        """Keep them in `blobs` from now on."""
+    def work_in(self, blobs: Blobs) -> str:
+        """Keep them in a folder of `blobs` from now on; returns its name."""
         ...

@@ -103,6 +103,7 @@ class RunStore:
 
     def __init__(self, path: str, group: zarr.Group, options: Options | None = None) -> None:
         self.path, self.group, self.options = path, group, options
+        self._seen = self.token  # that of the checkpoint which this process knows
         self._kept: RowStore | None = None  # the rows that the valid checkpoint refers to must not be removed
 
     # --- opening ---------------------------------------------------------------------------------------
@@ -201,6 +202,7 @@ class RunStore:
         Those of earlier sessions are removed.
         """
         with _explained("write a checkpoint to", self.path):
+            self._refuse_taken_over()
             root = self.group.require_group("checkpoint")
             old = root.attrs.get("slot")
             slot = "b" if old == "a" else "a"
@@ -216,6 +218,17 @@ class RunStore:
             if old is not None:
                 del root[str(old)]
             self._clear_sessions(keep=state.rows.blobs.prefix if self._has(state.rows) else None)
+
+    def _refuse_taken_over(self) -> None:
+        """Raise `StoreError` where another process has gone on with this run."""
+        if self._placed() and RunStore.open(self.path, options=self.options).token != self._seen:
+            raise StoreError(
+                f"another process has gone on with {self.path} meanwhile; this one stops, and leaves it as it is"
+            )
+
+    def _placed(self) -> bool:
+        """Whether the run is where it belongs already, not aside."""
+        return is_remote(self.path) or Path(Place.of(self.group).uri) == Path(self.path).resolve()
 
     def _clear_sessions(self, keep: str | None) -> None:
         """Remove what earlier sessions have left, and what this one has no use for."""
@@ -264,7 +277,9 @@ class RunStore:
     def _commit(self, slot: str, state: State) -> None:
         """Make `slot` the valid one: a single atomic write."""
         token = uuid4().hex
+        self._refuse_taken_over()
         self.group.require_group("checkpoint").attrs.update({"slot": slot, "sweep": state.sweep, "token": token})
+        self._seen = token
 
     def restore(self) -> State:
         """The state of the valid checkpoint; raises `StoreError` when there is none."""

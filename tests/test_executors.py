@@ -19,6 +19,7 @@ from nmfkit.executors.machine import Machine
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.placement import Placement
 from nmfkit.executors.plan import FLAT, make_plan, worker_budget
+from nmfkit.executors.shard import combine
 from nmfkit.sources.array import ArraySource
 from nmfkit.sources.zarr_store import Place
 
@@ -187,6 +188,29 @@ def test_sums_of_many_shards_go_through_a_tree():
     )
     assert len(plan.shards) > FLAT
     assert plan.layout.fan_in >= 4, "shards of one worker are not added up together"
+
+
+@given(count=st.integers(1, 40), fan_in=st.integers(0, 6))
+def test_sums_are_added_here_in_the_order_that_workers_add_them(count, fan_in):
+    class Noted:
+        def __init__(self, text):
+            self.text = text
+
+        def __add__(self, other):
+            return Noted(f"({self.text}+{other.text})")
+
+    def grouped(texts):
+        total = texts[0]
+        for text in texts[1:]:
+            total = f"({total}+{text})"
+        return total
+
+    level = [str(i) for i in range(count)]
+    while fan_in > 1 and len(level) > fan_in:
+        level = [grouped(level[i : i + fan_in]) for i in range(0, len(level), fan_in)]
+    fan_in = 0 if fan_in == 1 else fan_in
+    found = combine((Noted(str(i)) for i in range(count)), count, fan_in)
+    assert found.text == grouped(level)
 
 
 # --- what callers say ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ gives the same bytes; a worker that is lost costs its share of one sweep, and th
 from __future__ import annotations
 
 import hashlib
-import pickle
+import threading
 import time
 import uuid
 import weakref
@@ -89,10 +89,10 @@ class ClusterExecutor:
         self.sweeps = 0
         self.reports: tuple[Any, ...] = ()
         self._blobs = None if blobs is None else blobs.below(self.run).make()
-        self._source = self._parcel(source)
         self._edges = np.array([lo for lo, _ in plan.bounds] + [source.shape[0]], dtype=np.int64)
         self._placement = Placement(_sizes(plan))
         self._parcels: set[str] = set()
+        self._source = self._parcel(source)
         self._stale: list[str] = []
         self._workers: dict[str, int] = {}
         self._dropped: list[StateName] = []
@@ -104,9 +104,10 @@ class ClusterExecutor:
         """The same workers at another source, with a plan of its own."""
         return ClusterExecutor(self.client, source, plan, passport=self.passport, blobs=self._blobs)
 
-    def work_in(self, blobs: Blobs) -> None:
-        """Keep rows and states of later sweeps in `blobs`."""
+    def work_in(self, blobs: Blobs) -> str:
+        """Keep rows and states of later sweeps in a folder of `blobs`, whose name is returned."""
         self._blobs, self._parcels = blobs.below(self.run).make(), set()
+        return self.run
 
     def close(self) -> None:
         """Let the workers forget this fit; what a checkpoint does not need of the blobs is removed."""
@@ -222,6 +223,8 @@ class ClusterExecutor:
         """Rows that workers can read: those that only this process has become blobs, a block at a time."""
         if rows is None or not rows.lasting:
             return rows
+        if not rows.read(0, 1):
+            return None  # a sweep that made none
         assert self._blobs is not None, "rows need a place"
         generation = f"given-{uuid.uuid4().hex[:8]}"
         for lo, hi in self.plan.bounds:
@@ -269,7 +272,7 @@ class ClusterExecutor:
     def _sent(self, shared: Any) -> Parcel | StateName:
         if isinstance(shared, Held):
             return shared.name
-        data = pickle.dumps(shared, protocol=5)
+        data = cloudpickle.dumps(shared, protocol=5)
         if len(data) <= INLINE or self._blobs is None:
             return Parcel(self.run, hashlib.sha256(data).hexdigest(), data)
         name = self._state_name()
@@ -326,21 +329,20 @@ def settled(client: Client, future: Future[Any], placed: Sequence[Future[Any]] =
 
     Raises `Stranded` if one of the tasks `placed` on certain workers will never be run.
     """
-    while True:
-        done = future.done()  # asked before: it may be done just when the wait for it ends
-        try:
-            return future.result(timeout=POLL)
-        except TimeoutError:
-            if done:
-                raise  # the task's own
-            live_workers(client)
-            _refuse_stranded(client, placed)
-        except KilledWorker as error:
-            raise _killed(client, error) from None
-        except (CancelledError, OSError) as error:
-            if client.status != "running" or isinstance(error, CancelledError):
-                raise _lost(client) from error
-            raise
+    # Never a result with a timeout: dask would cut the transfer off, and fail when it ends just then.
+    ended = threading.Event()
+    future.add_done_callback(lambda _: ended.set())
+    while not ended.wait(POLL):
+        live_workers(client)
+        _refuse_stranded(client, placed)
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise _killed(client, error) from None
+    except (CancelledError, OSError) as error:
+        if client.status != "running" or isinstance(error, CancelledError):
+            raise _lost(client) from error
+        raise
 
 
 def _refuse_stranded(client: Client, placed: Sequence[Future[Any]]) -> None:

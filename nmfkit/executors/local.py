@@ -78,12 +78,13 @@ class LocalExecutor:
         shards = self.plan.shards
         if self._workers is None:
             partials: Iterator[Any] = (run.shard(i, shard) for i, shard in enumerate(shards))
-            total = combine(partials)
+            total = combine(partials, len(shards), self.plan.layout.fan_in)
         else:
             futures = [self._workers.submit(run.shard, i, shard) for i, shard in enumerate(shards)]
             try:
                 # In shard order, so that of several faults the first in the matrix is the one reported.
-                total = combine(future.result() for future in futures)
+                results = (future.result() for future in futures)
+                total = combine(results, len(shards), self.plan.layout.fan_in)
             finally:
                 run.stop_from(-1)
                 _settle(futures)

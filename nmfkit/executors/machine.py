@@ -98,7 +98,8 @@ def machine_faults(options: Mapping[str, Any]) -> list[str]:
         wrong.append(f"threads are those of this process, and {places[0]} sends the work elsewhere; leave one out")
     if "threads_per_worker" in given and (here or "workers" not in given):
         wrong.append("threads_per_worker goes with workers, which says how many of them to start")
-    if "performance_report" in given and (here or not (places or os.environ.get("DASK_SCHEDULER_ADDRESS"))):
+    there = places or ("threads" not in given and os.environ.get("DASK_SCHEDULER_ADDRESS"))
+    if "performance_report" in given and (here or not there):
         wrong.append("performance_report is about dask workers; add workers or a scheduler")
     return wrong
 

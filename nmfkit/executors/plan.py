@@ -25,6 +25,8 @@ FLAT = 16
 """Shards whose statistics one task may add up; more go through a tree."""
 WORKER_SHARE = 0.75
 """Part of a worker's memory that is planned with; dask lets a worker pause at 0.8 of it."""
+W_COPIES = 6
+"""Copies of a block's rows of W that a thread of a worker holds at most."""
 WORKER_BASE = 160 * MIB
 """Bytes that a worker process takes before it holds any data."""
 FAN_IN = 8
@@ -137,11 +139,16 @@ def make_plan(
     left = budget - shared - statistics
     count = max(1, min(count, left // max(1, 2 * statistics))) if memory is not None else count
     target = layout.target if layout else _block_target(size, resident, left, count, spread)
+    if workers and not layout:
+        target = max(MIB // 16, int(target * min(1.0, size / max(1, m * width * itemsize))))
     bounds = tuple(source.bounds(target))
     largest = max(size * (hi - lo) // m for lo, hi in bounds)
     count = min(count, -(-len(bounds) // spread))
     # A block in work, the next one being read, and what the reader holds besides.
     in_flight = 0 if resident else count * 3 * largest
+    if workers:
+        # Rows of W before and after, tiles, and what is written: much, where rows of X have few entries.
+        in_flight += count * W_COPIES * max(hi - lo for lo, hi in bounds) * width * itemsize
     left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
         needed = budget - left + largest

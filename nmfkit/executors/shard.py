@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -127,9 +127,19 @@ def without_data(blocks: Bounds) -> Iterator[tuple[int, int, Block]]:
         yield lo, hi, Dense(np.empty((hi - lo, 0)), lo)
 
 
-def combine(partials: Iterator[Any]) -> Stats:
-    """The sum of partial sums, in their order; None stands for nothing."""
+def combine(partials: Iterator[Any], count: int = 0, fan_in: int = 0) -> Stats:
+    """The sum of partial sums, in their order; None stands for nothing.
+
+    With `fan_in`, so many neighbours of `count` partials at a time, then so many of those sums: as workers add them.
+    """
+    while fan_in and count > fan_in:
+        partials, count = _neighbours(partials, fan_in), -(-count // fan_in)
     total = None
     for partial in partials:
         total = partial if total is None else add(total, partial)
     return total
+
+
+def _neighbours(partials: Iterator[Any], fan_in: int) -> Iterator[Any]:
+    while group := list(islice(partials, fan_in)):
+        yield combine(iter(group))

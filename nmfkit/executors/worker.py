@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,8 +57,8 @@ class Shelf(WorkerPlugin):
         limit = memory_limit(worker) or psutil.virtual_memory().total
         self.cache = BlockCache(int(CACHE_SHARE * limit))
         self.readers = ThreadPoolExecutor(max(1, worker.state.nthreads), "nmfkit-read")
-        self._known: defaultdict[str, OrderedDict[str, Any]] = defaultdict(OrderedDict)
-        self._lock = threading.RLock()
+        self._known: defaultdict[str, OrderedDict[str, Future[Any]]] = defaultdict(OrderedDict)
+        self._lock = threading.Lock()
         self._blas = threadpool_limits(1, "blas")
         keep_freed_memory()
         # Threads of the worker decode side by side already; a pool for each of them would only be in the way.
@@ -78,13 +78,21 @@ class Shelf(WorkerPlugin):
         """The object of that name, made when it is first asked for; the last `most` of a kind are kept."""
         with self._lock:
             same = self._known[kind]
-            if name not in same:
-                same[name] = make()
+            mine = name not in same
+            entry = same.setdefault(name, Future())
             same.move_to_end(name)
             while len(same) > most:
                 same.popitem(last=False)
-            found: T = same[name]
-            return found
+        if mine:
+            # Outside the lock: making it may take long, and the worker's own loop asks for the lock, too.
+            try:
+                entry.set_result(make())
+            except BaseException as error:
+                with self._lock:
+                    same.pop(name, None)
+                entry.set_exception(error)
+        found: T = entry.result()
+        return found
 
     def forget(self, run: str) -> None:
         """Drop what a fit has left here."""
