@@ -83,8 +83,12 @@ def trap(client, spot, pattern, action, *, once=None, skip=0):
 
 def arm(spot, pattern, action, once, skip):
     """Runs on a worker. What is written goes through `os.replace` when it is complete, so that nothing is there yet."""
-    owner, name, at = {"write": (os, "replace", 1), "read": (LocalStore, "get", 1)}[spot]
-    real, seen = getattr(owner, name), []
+    for owner, name, at in SPOTS[spot]:
+        setattr(owner, name, trapped(getattr(owner, name), at, pattern, action, once, skip))
+
+
+def trapped(real, at, pattern, action, once, skip):
+    seen = []
 
     @functools.wraps(real)
     def sprung(*given, **more):
@@ -94,12 +98,16 @@ def arm(spot, pattern, action, once, skip):
                 action()
         return real(*given, **more)
 
-    setattr(owner, name, sprung)
+    return sprung
+
+
+SPOTS = {"write": [(os, "replace", 1)], "read": [(LocalStore, "get", 1), (Path, "read_bytes", 0)]}
+"""What is called for it, and which argument is the name of the file."""
 
 
 def disarm():
     """Runs on a worker: all traps are gone."""
-    for owner, name in ((os, "replace"), (LocalStore, "get")):
+    for owner, name, _ in [place for places in SPOTS.values() for place in places]:
         while hasattr(getattr(owner, name), "__wrapped__"):
             setattr(owner, name, getattr(owner, name).__wrapped__)
 
