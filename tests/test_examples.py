@@ -75,7 +75,7 @@ def test_a_scheduler_and_workers_as_commands(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "sweeps     15" in done.stdout
-    assert "on 2 workers of 1 thread, 1.0 GiB each" in done.stderr
+    assert "on 2 workers with 1 thread and 1.0 GiB each" in done.stderr
     assert not list(tmp_path.glob("tmp.*"))
 
 
