@@ -264,3 +264,27 @@ def test_a_cluster_without_workers_is_told(stored, monkeypatch):
     monkeypatch.setattr("nmfkit.executors.connect.NO_WORKERS", 0.3)
     with cluster(0) as client, pytest.raises(ClusterError, match=r"no worker has come .* dask worker tcp://"):
         fitted(stored / "dense", client)
+
+
+class Failing(Watcher):
+    """Fails when a stage begins."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def stage(self, name):
+        if name == self.at:
+            raise ZeroDivisionError("no good")
+
+
+@pytest.mark.parametrize("stage", ["start", "sweeps"])
+def test_a_run_to_be_replaced_comes_back_where_the_new_one_fails_before_it_holds_anything(
+    processes, stored, tmp_path, stage
+):
+    path = stored / "dense"
+    options = {"rank": 2, "max_sweeps": 2, "out": tmp_path / "run.zarr", "scheduler": processes}
+    old = nmfkit.fit(path, **options)
+    with pytest.raises(ZeroDivisionError):
+        nmfkit.fit(path, overwrite=True, watcher=Failing(stage), **options)
+    assert np.array_equal(nmfkit.load(tmp_path / "run.zarr").w, old.w)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.zarr"]

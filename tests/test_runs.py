@@ -18,6 +18,7 @@ from small import COUNTS, QUICK, X, halved_squares
 import nmfkit
 from nmfkit.errors import DataError, NmfkitError, SourceError, StoreError, UsageError
 from nmfkit.loop import Watcher
+from nmfkit.store import RunStore
 
 # --- runs on disk -------------------------------------------------------------------------------------------
 
@@ -439,3 +440,16 @@ def test_a_damaged_chunk_of_the_data_names_its_rows_and_keeps_the_checkpoint(tmp
     with pytest.raises(SourceError, match="rows"):
         nmfkit.resume(tmp_path / "run.zarr", max_sweeps=9)
     assert nmfkit.load(tmp_path / "run.zarr").history.sweep[-1] == 4
+
+
+def test_of_two_that_go_on_with_one_run_the_second_to_a_checkpoint_stops_and_spoils_nothing(tmp_path):
+    path = tmp_path / "run.zarr"
+    nmfkit.fit(COUNTS, out=path, **QUICK)
+    one, other = RunStore.open(path, mode="r+"), RunStore.open(path, mode="r+")
+    state = one.restore()
+    one.checkpoint(state, len(COUNTS))
+    kept = RunStore.open(path).token
+    with pytest.raises(StoreError, match="another process has gone on"):
+        other.checkpoint(state, len(COUNTS))
+    assert RunStore.open(path).token == kept
+    assert nmfkit.load(path).w.shape == (60, 4)
