@@ -59,11 +59,19 @@ class Run:
         self._session: str | None = None
         self._replaced: Path | None = None
         if self._out is not None and isinstance(executor, WorksInRun):
-            self._replaced = self._set_aside() if store is None else None
+            self._open_for(executor)
+
+    def _open_for(self, executor: WorksInRun) -> None:
+        """Make the run now, unless it goes on, and let workers keep rows in it."""
+        self._replaced = self._set_aside() if self._store is None else None
+        try:
             with self._writing():
                 pass
             assert self._store is not None
             self._session = executor.work_in(self._store.work)
+        except BaseException:
+            self._put_back()
+            raise
 
     def begin(self, rows: RowStore, shared: Shared) -> Result:
         """Fit from a start."""
@@ -75,8 +83,13 @@ class Run:
             return
         if self._session in self._store.work.folders():  # else another process has replaced it
             self._store.remove()
-            if self._replaced is not None:
-                self._replaced.rename(str(self._out))
+            self._put_back()
+
+    def _put_back(self) -> None:
+        """Let the run that was to be replaced stand where it stood, unless something else does."""
+        if self._replaced is not None and not Path(str(self._out)).exists():
+            self._replaced.rename(str(self._out))
+            self._replaced = None
 
     def _set_aside(self) -> Path | None:
         """Where the run that this one will replace waits until this one holds something."""

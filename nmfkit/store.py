@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 from uuid import uuid4
@@ -20,6 +19,8 @@ from uuid import uuid4
 import numpy as np
 import zarr
 
+from nmfkit import array_rows
+from nmfkit.array_rows import ArrayRows, write_rows
 from nmfkit.blocks import Array
 from nmfkit.errors import SourceError, StoreError
 from nmfkit.executors.blobs import Blobs
@@ -40,36 +41,8 @@ FORMAT = 1
 FINAL = "final"
 """The slot of a finished run; those of checkpoints on the way are `a` and `b` in turn."""
 
-CHUNK = 8 * 2**20
-"""Bytes of a chunk of rows."""
-
 WORK = "checkpoint/work"
 """Where workers keep what they hand each other."""
-
-
-@dataclass(frozen=True)
-class ArrayRows:
-    """Rows in zarr arrays, by factor; workers open them by themselves."""
-
-    places: dict[str, Place]
-
-    lasting: ClassVar[bool] = False
-
-    def read(self, lo: int, hi: int) -> Rows:
-        """The rows `lo` … `hi`."""
-        return {name: np.asarray(a[lo:hi]) for name, a in self._arrays.items()}
-
-    def part(self, lo: int, hi: int) -> ArrayRows:
-        """These: nothing of them is in memory."""
-        del lo, hi
-        return self
-
-    @cached_property
-    def _arrays(self) -> dict[str, Any]:
-        return {name: place.open_array() for name, place in self.places.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"places": self.places}
 
 
 @dataclass(frozen=True)
@@ -343,47 +316,12 @@ def _array(group: Any, path: str) -> Any:
     return Place.of(group[path]).open_array()
 
 
-def write_rows(group: zarr.Group, rows: RowStore, count: int, each: Each = serially) -> None:
-    """Write all `count` rows of every factor as arrays of `group`, whole chunks at a time."""
-    first = rows.read(0, 1)
-    step = max(1, CHUNK // max(1, max(f.shape[1] * f.dtype.itemsize for f in first.values())))
-    places = {}
-    for name, f in first.items():
-        if name in group:
-            del group[name]
-        array = create(group, name, (count, f.shape[1]), (min(step, count), f.shape[1]), f.dtype)
-        places[name] = Place.of(array)
-    pieces = [(lo, min(count, lo + step)) for lo in range(0, count, step)]
-    # Rows in memory go over as they are: views where this process does the work.
-    each(CopyRows(places), [(lo, hi, rows.part(lo, hi)) for lo, hi in pieces])
-
-
-@dataclass(frozen=True)
-class CopyRows:
-    """Writes rows into arrays that lie at `places`, by factor."""
-
-    places: dict[str, Place]
-
-    def __call__(self, piece: tuple[int, int, RowStore]) -> None:
-        """Write the rows `lo` … `hi` from a store that has them."""
-        lo, hi, rows = piece
-        for name, f in rows.read(lo, hi).items():
-            self._arrays[name][lo:hi] = f
-
-    @cached_property
-    def _arrays(self) -> dict[str, Any]:
-        return {name: zarr.open_array(p.writable(), path=p.path, mode="r+") for name, p in self.places.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"places": self.places}
-
-
 def _write_array(group: zarr.Group, name: str, values: Array) -> None:
     values = np.asarray(values)
     if name in group:
         del group[name]
     row_bytes = max(1, values.nbytes // max(1, len(values))) if values.ndim else 1
-    chunks = (min(len(values), max(1, CHUNK // row_bytes)), *values.shape[1:]) if values.ndim else ()
+    chunks = (min(len(values), max(1, array_rows.CHUNK // row_bytes)), *values.shape[1:]) if values.ndim else ()
     create(group, name, values.shape, chunks, values.dtype)[...] = values
 
 

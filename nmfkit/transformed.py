@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from nmfkit.array_rows import write_rows
 from nmfkit.executors.each import Each
 from nmfkit.protocols import RowStore, Source
 from nmfkit.result import Result
 from nmfkit.sources.remote import Options
 from nmfkit.sources.zarr_store import Place
-from nmfkit.store import RunStore, write_rows
+from nmfkit.store import RunStore
 from nmfkit.versions import versions
 
 

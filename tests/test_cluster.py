@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import nmfkit
 from nmfkit.check import resolve
 from nmfkit.cli.app import app
-from nmfkit.errors import ClusterError, Incompatible, UsageError
+from nmfkit.errors import ClusterError, Incompatible, StoreError, UsageError
 from nmfkit.loop import Watcher
 from nmfkit.problem import Problem
 from nmfkit.registry import registry
@@ -275,6 +275,20 @@ class Failing(Watcher):
     def stage(self, name):
         if name == self.at:
             raise ZeroDivisionError("no good")
+
+
+def test_a_run_to_be_replaced_comes_back_where_the_new_one_cannot_be_made(processes, stored, tmp_path, monkeypatch):
+    options = {"rank": 2, "max_sweeps": 2, "out": tmp_path / "run.zarr", "scheduler": processes}
+    old = nmfkit.fit(stored / "dense", **options)
+
+    def full(*given, **more):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr("nmfkit.run.RunStore.creating", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        nmfkit.fit(stored / "dense", overwrite=True, **options)
+    assert np.array_equal(nmfkit.load(tmp_path / "run.zarr").w, old.w)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.zarr"]
 
 
 @pytest.mark.parametrize("stage", ["start", "sweeps"])

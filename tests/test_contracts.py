@@ -77,6 +77,12 @@ class TestClusterExecutor(ExecutorContract):
         executor.work_in(Blobs(Place(self.folder), "work"))
         return executor
 
+    def test_workers_share_blocks_however_many_rows_those_have(self):
+        layout = (np.ones((44, 3)), [(0, 1), (1, 2), (2, 23), (23, 44)], tuple(range(i, i + 1) for i in range(4)), 1)
+        with self.running(layout) as executor:
+            owners = executor._placement.on(dict(self.client.nthreads()))
+        assert owners[0] == owners[1] != owners[2] == owners[3]
+
 
 X = np.arange(35.0).reshape(7, 5) * (np.arange(35).reshape(7, 5) % 3 > 0)
 

@@ -118,7 +118,7 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_worker_killed_costs_nothing_but_time(crew, stored, whole, tmp_path, monkeypatch, moment):
-    monkeypatch.setattr("nmfkit.store.CHUNK", 2**14)  # several chunks of W
+    monkeypatch.setattr("nmfkit.array_rows.CHUNK", 2**14)  # several chunks of W
     spot, pattern, skip = MOMENTS[moment]
     before = set(crew.nthreads())
     trap(crew, spot, pattern, kill(), once=tmp_path / "once", skip=skip)

@@ -340,7 +340,7 @@ def test_a_run_survives_death_at_any_write_of_a_resume(tmp_path, monkeypatch):
     nmfkit.fit(tmp_path / "x.npy", out=tmp_path / "start.zarr", **{**options, "max_sweeps": 5})
 
     def resumed(dies_at, folder):
-        code = DIES.replace("import nmfkit", "import nmfkit, nmfkit.store; nmfkit.store.CHUNK = 1024")
+        code = DIES.replace("import nmfkit", "import nmfkit, nmfkit.array_rows; nmfkit.array_rows.CHUNK = 1024")
         command = [sys.executable, "-c", code, str(dies_at)]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

@@ -90,7 +90,7 @@ class ClusterExecutor:
         self.reports: tuple[Any, ...] = ()
         self._blobs = None if blobs is None else blobs.below(self.run).make()
         self._edges = np.array([lo for lo, _ in plan.bounds] + [source.shape[0]], dtype=np.int64)
-        self._placement = Placement(_sizes(plan))
+        self._placement = Placement([len(shard) for shard in plan.shards])
         self._parcels: set[str] = set()
         self._source = self._parcel(source)
         self._stale: list[str] = []
@@ -384,11 +384,6 @@ def _killed(client: Client, error: KilledWorker) -> ClusterError:
         f"{last.address}: most likely each ran out of its memory{limit}; give workers more, or bound the fit with "
         "--memory"
     )
-
-
-def _sizes(plan: Plan) -> list[int]:
-    """Bytes of each shard, to balance by."""
-    return [sum(plan.bounds[i][1] - plan.bounds[i][0] for i in shard) for shard in plan.shards]
 
 
 async def _forget(run: str, dask_worker: Any) -> None:

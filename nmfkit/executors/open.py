@@ -92,6 +92,7 @@ def _on_cluster(
     from nmfkit.executors.cluster import ClusterExecutor, each_on
     from nmfkit.executors.crew import inspect_crew
     from nmfkit.executors.passport import Passport
+    from nmfkit.executors.worker import CACHE_SHARE
     from nmfkit.sources.travel import is_cheap, travels, written
 
     with _staffed(machine, output, watcher) as (client, blobs, scratch):
@@ -107,7 +108,9 @@ def _on_cluster(
             source, **_needs(source, resolved), memory=worker_budget(limit), threads=min(crew.threads.values()),
             layout=layout, workers=len(crew.threads),
         )  # fmt: skip
-        plan = replace(plan, cache_bytes=min(plan.cache_bytes, int(0.4 * limit)), given_memory=machine.memory_bytes())
+        plan = replace(
+            plan, cache_bytes=min(plan.cache_bytes, int(CACHE_SHARE * limit)), given_memory=machine.memory_bytes()
+        )
         with ClusterExecutor(client, source, plan, passport=passport, blobs=blobs, watcher=watcher) as executor:
             yield executor
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 
 class Placement:
-    """Shards of the given `sizes` (bytes) over workers, in proportion to their threads."""
+    """Shards of the given `sizes` over workers, in proportion to their threads.
+
+    A size is a number of blocks: those of one source have about equal bytes, however many rows that takes.
+    """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._sizes = sizes
