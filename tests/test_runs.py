@@ -331,9 +331,7 @@ print(-left)
 
 
 def test_a_run_survives_death_at_any_write_of_a_resume(tmp_path, monkeypatch):
-    from nmfkit import store
-
-    monkeypatch.setattr(store, "CHUNK", 1024)  # several chunks of rows
+    monkeypatch.setattr("nmfkit.array_rows.CHUNK", 1024)  # several chunks of rows
     np.save(tmp_path / "x.npy", X)
     options = {"rank": 4, "tol": 0, "threads": 1, "max_sweeps": 9}
     whole = nmfkit.fit(tmp_path / "x.npy", **options)
