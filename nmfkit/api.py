@@ -19,6 +19,7 @@ from nmfkit.executors.open import executing, local_plan, spread
 from nmfkit.executors.plan import Layout
 from nmfkit.explanation import Explanation, describe_source
 from nmfkit.hookspecs import KINDS
+from nmfkit.interrupts import noticed
 from nmfkit.loop import Watcher, reason_to_stop
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.probe import Probe, survey
@@ -108,7 +109,8 @@ def fit_problem(
     if out is not None:
         check_output(str(out), overwrite=overwrite, keep=[source.uri], options=storage_options)
     check_source(resolved, source)
-    with executing(source, resolved, place, out=out, options=storage_options, watcher=watcher) as executor:
+    where = executing(source, resolved, place, out=out, options=storage_options, watcher=watcher)
+    with noticed(), where as executor:
         plan = executor.plan
         probe = _probe(executor, resolved, watcher)
         watcher.plan(plan, cautions(resolved, source.shape))
@@ -170,9 +172,8 @@ def resume(
     source = reopen(attributes["source"], x, key, problem, _of_source(data, storage_options, path))
     layout = _stored_layout(attributes["layout"]) if place.memory is None else None
     place = replace(place, memory=place.memory or attributes["layout"]["memory"])
-    with executing(
-        source, resolved, place, out=path, options=storage_options, watcher=watcher, layout=layout
-    ) as executor:
+    where = executing(source, resolved, place, out=path, options=storage_options, watcher=watcher, layout=layout)
+    with noticed(), where as executor:
         probe = _probe(executor, resolved, watcher)
         refuse_changed(probe, attributes["source"], source)
         if source.uri not in (attributes["source"]["uri"], IN_MEMORY):

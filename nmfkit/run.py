@@ -17,7 +17,7 @@ from nmfkit.check import Resolved
 from nmfkit.errors import Interrupted, NmfkitError, StoreError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.rows import ResidentRows
-from nmfkit.interrupts import deferred
+from nmfkit.interrupts import deferred, raise_if_missed
 from nmfkit.loop import State, Watcher, iterate, reason_to_stop
 from nmfkit.protocols import Executor, RowStore, Shared, Source
 from nmfkit.result import Result
@@ -119,6 +119,7 @@ class Run:
         try:
             for state in iterate(self.resolved.model, self.executor, self.resolved.problem, rows, shared, history):
                 self.watcher.sweep(state)
+                raise_if_missed()
                 if not state.stopped_by and self._is_due(state, saved):
                     self._checkpoint(state)
                     saved = time.monotonic()

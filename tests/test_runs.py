@@ -16,7 +16,7 @@ import zarr
 from small import COUNTS, QUICK, X, halved_squares
 
 import nmfkit
-from nmfkit.errors import DataError, NmfkitError, SourceError, StoreError, UsageError
+from nmfkit.errors import DataError, Interrupted, NmfkitError, SourceError, StoreError, UsageError
 from nmfkit.loop import Watcher
 from nmfkit.store import RunStore
 
@@ -73,6 +73,30 @@ class Interrupting(Watcher):
         if self.within and self.done == self.after and threading.current_thread() is not threading.main_thread():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)
+
+
+class Finalizing(Watcher):
+    """Presses Ctrl-C while a finalizer runs, where what is raised goes nowhere."""
+
+    def sweep(self, state):
+        if state.sweep == 4:
+            Last()
+
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_python_loses_ends_a_fit_all_the_same(tmp_path):
+    with pytest.raises(Interrupted, match="interrupted after sweep 4"):
+        nmfkit.fit(COUNTS, out=tmp_path / "run.zarr", watcher=Finalizing(), **QUICK)
+    resumed = nmfkit.resume(tmp_path / "run.zarr", COUNTS)
+    assert np.array_equal(resumed.w, nmfkit.fit(COUNTS, **QUICK).w)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("within", [False, True])
