@@ -112,7 +112,8 @@ class Fit:
     def sweep(self) -> float:
         """Seconds of one sweep."""
         began = time.perf_counter()
-        self.rows, _, self.state = self.executor.advance(self.model, self.rows, self.state)
+        new = self.executor.advance(self.model, self.rows, self.state)
+        self.rows, self.state = new.rows, new.following
         return time.perf_counter() - began
 
     def sweeps(self, count) -> list[float]:

@@ -22,12 +22,14 @@ from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
 from nmfkit.loop import Watcher, reason_to_stop
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
+from nmfkit.pilot import Carries, piloted, share
 from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
-from nmfkit.protocols import Executor
+from nmfkit.protocols import Executor, Source
 from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
 from nmfkit.run import Run
+from nmfkit.sketch import Sketches, sketched
 from nmfkit.sources import open_source
 from nmfkit.sources.staging import check_output
 from nmfkit.sources.uri import is_remote
@@ -51,6 +53,7 @@ def fit(
     init: Any = "random",
     w: Any = None,
     h: Any = None,
+    pilot: str | int = "auto",
     seed: int = 0,
     max_sweeps: int = 200,
     tol: float = 1e-4,
@@ -68,15 +71,18 @@ def fit(
     """Factorize X (m, n) into W (m, rank) and H (rank, n), nonnegative.
 
     `x` is an array, a SciPy sparse matrix, a zarr array or group, an AnnData object, a dask array, a path or a URI.
-    `w` and `h` are starting factors. Parts are texts (`"beta:0.5"`, `["l1:0.1"]`) or objects of your own. With `out`
-    the run is written there as it goes, with a checkpoint every `checkpoint_every` sweeps (default: once a minute).
+    `w` and `h` are starting factors; where X has many rows, a `pilot` fit of some of them ("auto", "none", or a number)
+    gives all a better start, unless the given one is better. Parts are texts (`"beta:0.5"`, `["l1:0.1"]`) or objects
+    of your own. With `out` the run is written there as it goes, with a checkpoint every `checkpoint_every` sweeps
+    (default: once a minute).
     `machine` says where the work is done and what it may use, as `memory="2GiB"`, `threads=4` or `workers=2`: see
     `MachineOptions`. `storage_options` open data at a URI and are not stored. Raises `UsageError` or `Incompatible`
     before any work, `DataError` or `SourceError` for what the data hold, `ClusterError` for the cluster.
     """
     problem = make_problem(
-        model=model, loss=loss, rank=rank, ranks=ranks, rule=rule, reg_w=reg_w, reg_h=reg_h, init=init, seed=seed,
-        max_sweeps=max_sweeps, tol=tol, time_limit=time_limit, dtype=dtype, model_options=model_options,
+        model=model, loss=loss, rank=rank, ranks=ranks, rule=rule, reg_w=reg_w, reg_h=reg_h, init=init,
+        pilot=str(pilot), seed=seed, max_sweeps=max_sweeps, tol=tol, time_limit=time_limit, dtype=dtype,
+        model_options=model_options,
     )  # fmt: skip
     return fit_problem(
         x, problem, w=w, h=h, out=out, overwrite=overwrite, checkpoint_every=checkpoint_every, key=key,
@@ -112,7 +118,9 @@ def fit_problem(
     where = executing(source, resolved, place, out=out, options=storage_options, watcher=watcher)
     with noticed(), where as executor:
         plan = executor.plan
-        probe = _probe(executor, resolved, watcher)
+        sketches = isinstance(resolved.ingredients.rule, Sketches)
+        rows_first = _pilot_share(resolved, source)
+        probe = _probe(executor, resolved, watcher, rows_first)
         watcher.plan(plan, cautions(resolved, source.shape))
         attributes = {
             "problem": resolved.problem.to_dict(),
@@ -129,6 +137,13 @@ def fit_problem(
             watcher.stage("start")
             initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
             rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
+            if rows_first:
+                watcher.stage("pilot")
+                rows, shared = piloted(resolved, executor, probe, rows, shared, given=w is not None)
+            if sketches:
+                watcher.stage("sketch")
+                given = w is not None or h is not None
+                rows, shared = sketched(resolved, executor, probe, rows, shared, given=given, note=watcher.note)
             return run.begin(rows, shared)
         except BaseException:
             run.abandon()
@@ -297,12 +312,15 @@ def explain(
     source = open_source(x, key=key, dtype=problem.dtype, storage_options=storage_options)
     check_source(resolved, source)
     notes = tuple(cautions(resolved, source.shape))
+    first = round(_pilot_share(resolved, source) * source.shape[0])
     if place.is_here:
-        return Explanation(resolved, describe_source(source), local_plan(source, resolved, place), notes)
+        return Explanation(
+            resolved, describe_source(source), local_plan(source, resolved, place), notes, pilot_rows=first
+        )
     from nmfkit.executors.forecast import forecasting
 
     with forecasting(source, resolved, place, out, storage_options) as (plan, crew, found):
-        return Explanation(resolved, describe_source(source), plan, notes, crew, found)
+        return Explanation(resolved, describe_source(source), plan, notes, crew, found, first)
 
 
 def plugins() -> list[Registered]:
@@ -318,12 +336,20 @@ def _of_source(x: Any, options: Mapping[str, Any] | None, *others: Any) -> Mappi
 
 def _stored_layout(stored: Mapping[str, Any]) -> Layout:
     """The layout of a run, from its attributes."""
-    return Layout(stored["target"], stored["shards"], stored["tile_rows"], stored.get("fan_in", 0))
+    fan_in, groups = stored.get("fan_in", 0), stored.get("groups", 1)
+    return Layout(stored["target"], stored["shards"], stored["tile_rows"], fan_in, groups)
 
 
-def _probe(executor: Executor, resolved: Resolved, watcher: Watcher) -> Probe:
+def _pilot_share(resolved: Resolved, source: Source) -> float:
+    """The share of the rows that a pilot is to fit; a sketch is of all rows and takes one only if asked to."""
+    problem, sketches = resolved.problem, isinstance(resolved.ingredients.rule, Sketches)
+    carries = isinstance(resolved.model, Carries) and not (sketches and problem.pilot == "auto")
+    return share(problem, source, carries)
+
+
+def _probe(executor: Executor, resolved: Resolved, watcher: Watcher, share: float = 0.0) -> Probe:
     watcher.stage("probe")
-    probe = survey(executor.sweep, executor.source)
+    probe = survey(executor.sweep, executor.source, share=share)
     check_data(resolved, probe, executor.source.dtype)
     watcher.found(probe)
     return probe

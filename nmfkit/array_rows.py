@@ -43,15 +43,26 @@ class ArrayRows:
         return {"places": self.places}
 
 
-def write_rows(group: zarr.Group, rows: RowStore, count: int, each: Each = serially) -> None:
-    """Write all `count` rows of every factor as arrays of `group`, whole chunks at a time."""
+def is_result(name: str) -> bool:
+    """Whether a row factor is part of a result; one with a dot in its name serves going on alone."""
+    return "." not in name
+
+
+def write_rows(
+    group: zarr.Group, rows: RowStore, count: int, each: Each = serially, *, aside: zarr.Group | None = None
+) -> None:
+    """Write all `count` rows of every factor as arrays of `group`, whole chunks at a time.
+
+    With `aside`, what serves going on alone becomes arrays of that one.
+    """
     first = rows.read(0, 1)
     step = max(1, CHUNK // max(1, max(f.shape[1] * f.dtype.itemsize for f in first.values())))
     places = {}
     for name, f in first.items():
-        if name in group:
-            del group[name]
-        array = create(group, name, (count, f.shape[1]), (min(step, count), f.shape[1]), f.dtype)
+        home = group if aside is None or is_result(name) else aside
+        if name in home:
+            del home[name]
+        array = create(home, name, (count, f.shape[1]), (min(step, count), f.shape[1]), f.dtype)
         places[name] = Place.of(array)
     pieces = [(lo, min(count, lo + step)) for lo in range(0, count, step)]
     # Rows in memory go over as they are: views where this process does the work.

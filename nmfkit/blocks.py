@@ -45,6 +45,11 @@ class Block(Linear, Protocol):
         ...
 
     @property
+    def whole(self) -> int:
+        """The number of rows of X, 0 where it is not known."""
+        ...
+
+    @property
     def values(self) -> Array:
         """Every entry (rows, n) of a dense block, the stored entries (nnz,) of a CSR block."""
         ...
@@ -104,10 +109,11 @@ class Transposed:
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense block: `values` (rows, n)."""
+    """A dense block: `values` (rows, n); `whole` as `within` sets it."""
 
     values: Array
     first: int = 0
+    whole: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -132,11 +138,11 @@ class Dense:
 
     def like(self, values: Array) -> Dense:
         """The same rows with other `values`."""
-        return Dense(values, self.first)
+        return Dense(values, self.first, self.whole)
 
     def rows(self, lo: int, hi: int) -> Dense:
         """Rows `lo` … `hi` of this block, a view."""
-        return Dense(self.values[lo:hi], self.first + lo)
+        return Dense(self.values[lo:hi], self.first + lo, self.whole)
 
     def dense(self) -> Array:
         """Every entry, (rows, n)."""
@@ -158,13 +164,17 @@ class Dense:
 
 @dataclass(frozen=True)
 class CSR:
-    """A sparse block in compressed rows: `values` (nnz,), `indices` (nnz,), `indptr` (rows + 1,), `n` columns."""
+    """A sparse block in compressed rows: `values` (nnz,), `indices` (nnz,), `indptr` (rows + 1,), `n` columns.
+
+    `whole` as `within` sets it.
+    """
 
     values: Array
     indices: Array
     indptr: Array
     n: int
     first: int = 0
+    whole: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -194,7 +204,7 @@ class CSR:
         """Rows `lo` … `hi` of this block; values and indices are views."""
         a, b = int(self.indptr[lo]), int(self.indptr[hi])
         indptr = self.indptr[lo : hi + 1] - self.indptr[lo]
-        return CSR(self.values[a:b], self.indices[a:b], indptr, self.n, self.first + lo)
+        return CSR(self.values[a:b], self.indices[a:b], indptr, self.n, self.first + lo, self.whole)
 
     def dense(self) -> Array:
         """Every entry, (rows, n)."""
@@ -202,13 +212,21 @@ class CSR:
 
     def dot(self, b: Array) -> Array:
         """x b, `b` (n, r)."""
-        return kernels.csr_dot(self.values, self.indices, self.indptr, self.n, b)
+        return kernels.csr_dot(self.values, self.indices, self.indptr, self.n, b, whole=self.whole)
 
     def tdot(self, b: Array) -> Array:
         """xᵀ b, `b` (rows, r)."""
-        return kernels.csr_tdot(self.values, self.indices, self.indptr, self.n, b)
+        return kernels.csr_tdot(self.values, self.indices, self.indptr, self.n, b, whole=self.whole)
 
     def place(self, at: int) -> tuple[int, int]:
         """Row and column in X of stored entry number `at`."""
         row = int(np.searchsorted(self.indptr, at, side="right")) - 1
         return (self.first + row, int(self.indices[at]))
+
+
+def within(block: Block, rows: int) -> Block:
+    """The block with the number of rows of the matrix that it is part of, unless it has one.
+
+    Many small tiles are worth compiling for.
+    """
+    return replace(block, whole=rows) if isinstance(block, Dense | CSR) and not block.whole else block

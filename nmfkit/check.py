@@ -14,6 +14,7 @@ from nmfkit.parts import PartText
 from nmfkit.probe import Probe
 from nmfkit.problem import Problem, is_auto, part_text
 from nmfkit.protocols import (
+    Chooses,
     HasProx,
     Ingredients,
     Initializer,
@@ -67,7 +68,10 @@ def resolve(problem: Problem) -> Resolved:
     if faults:
         raise UsageError("\n".join(faults) if len(faults) == 1 else _listed(faults))
     misfits = _untaken(problem, takes)
-    misfits += _wrong_kinds(loss, rule, reg_w, reg_h, initializer)
+    misfits += _wrong_kinds(loss, None, reg_w, reg_h, initializer)
+    if not misfits:
+        rule = _chosen(rule, loss, reg_w, reg_h)
+    misfits += _wrong_kinds(None, rule, (), (), None)
     if "rule" in takes and not misfits:
         if is_auto(problem.rule):
             chosen, rule = _choose_rule(problem, loss, reg_w, reg_h, misfits)
@@ -82,7 +86,7 @@ def resolve(problem: Problem) -> Resolved:
     if misfits:
         raise Incompatible(misfits)
     ingredients = Ingredients(loss, rule, reg_w, reg_h, problem.ranks)
-    model = _build_model(problem, model_factory, ingredients)
+    model = model_of(problem, ingredients)
     if reasons := list(model.misfits()):
         raise Incompatible(reasons)
     return Resolved(problem, model, initializer, ingredients, builder.origins, frozenset(builder.distributions))
@@ -186,9 +190,10 @@ def _listed(faults: Sequence[str]) -> str:
     return f"{len(faults)} things are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults)
 
 
-def _build_model(problem: Problem, factory: Any, ingredients: Ingredients) -> Model:
+def model_of(problem: Problem, ingredients: Ingredients) -> Model:
+    """The model that the problem names, built of these parts; an object as it is."""
     if not isinstance(problem.model, str):
-        model: Model = factory(ingredients) if isinstance(factory, type) else factory
+        model: Model = problem.model(ingredients) if isinstance(problem.model, type) else problem.model
         return model
     parsed = PartText.parse(problem.model)
     options = tuple(parsed.options) + tuple(problem.model_options.items())
@@ -219,6 +224,11 @@ def _lacking(part: Any, protocol: type) -> list[str]:
         n for n in (*vars(protocol), *getattr(protocol, "__annotations__", {})) if not n.startswith("_")
     ]
     return sorted(n for n in names if not hasattr(part, n))
+
+
+def _chosen(rule: Any, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]) -> Any:
+    """The rule, or the one that it becomes for this loss and these regularizers."""
+    return rule.chosen(loss, (*reg_w, *reg_h)) if isinstance(rule, Chooses) else rule
 
 
 def _rule_misfits(
@@ -264,7 +274,7 @@ def _choose_rule(
     candidates = sorted(registry().of_kind("rule"), key=lambda r: -_preference(r))
     for candidate in (c for c in candidates if _preference(c) > 0):
         try:
-            rule = candidate.build(PartText(candidate.name))
+            rule = _chosen(candidate.build(PartText(candidate.name)), loss, reg_w, reg_h)
         except NmfkitError as error:
             reasons.append(f"rule {candidate.name!r} of {candidate.distribution} cannot be used: {error}")
             continue
@@ -284,7 +294,7 @@ def _ways_out(problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence
     fitting = []
     for candidate in registry().of_kind("rule"):
         try:
-            rule = candidate.build(PartText(candidate.name))
+            rule = _chosen(candidate.build(PartText(candidate.name)), loss, reg_w, reg_h)
         except NmfkitError:
             continue  # it needs parameters, so it cannot be offered as it is
         if not _rule_misfits(problem, rule, candidate.name, loss, reg_w, reg_h):

@@ -11,6 +11,7 @@ from nmfkit.check import Resolved
 from nmfkit.executors.plan import Plan, size_text
 from nmfkit.problem import part_text
 from nmfkit.protocols import Source
+from nmfkit.sketch import Sketches
 
 if TYPE_CHECKING:
     from nmfkit.executors.forecast import Forecast
@@ -26,6 +27,7 @@ class Explanation:
     cautions: tuple[str, ...]
     crew: str | None = None
     forecast: Forecast | None = None
+    pilot_rows: int = 0
 
     @property
     def operations_per_sweep(self) -> float:
@@ -48,6 +50,7 @@ class Explanation:
             "operations_per_sweep": self.operations_per_sweep,
             "cautions": list(self.cautions),
             "crew": self.crew,
+            "pilot_rows": self.pilot_rows,
             "forecast": None if self.forecast is None else self.forecast.as_dict(),
         }
 
@@ -68,6 +71,14 @@ class Explanation:
         for role, texts in (("reg-w", problem.reg_w), ("reg-h", problem.reg_h)):
             lines += [f"  {role:<12}{part_text(t):<24}from {origins[role]}" for t in texts]
         lines.append(f"  {'rank':<12}{', '.join(map(str, problem.ranks))}")
+        if self.pilot_rows:
+            lines.append(f"  {'pilot':<12}about {self.pilot_rows:,} rows first, whose H gives all of them their start")
+        rule = self.resolved.ingredients.rule
+        if isinstance(rule, Sketches):
+            wanted = rule.sketching(max(problem.ranks))
+            lines.append(
+                f"  {'sketch':<12}{wanted.width} columns from {wanted.power + 1} reads, whose fit gives the start"
+            )
         return lines
 
     def _data(self) -> list[str]:
@@ -87,6 +98,7 @@ class Explanation:
             else f"{size_text(p.bytes_per_sweep)} (cache {size_text(p.cache_bytes)})"
         )
         tile = f"tiles of {p.tile_rows:,} rows" if p.tile_rows else "whole blocks"
+        groups = f" in {len(p.groups)} groups" if len(p.groups) > 1 else ""
         where = "in the run" if p.workers else "in memory" if p.rows_resident else "in scratch files"
         threads = (f"{_count(p.workers, 'worker')} of " if p.workers else "") + _count(p.threads, "thread")
         each = " for each worker" if p.workers else ""
@@ -94,7 +106,7 @@ class Explanation:
             "Layout",
             *([] if self.crew is None else [f"  on {self.crew}"]),
             f"  {_count(len(p.bounds), 'block')} of at most {size_text(p.block_bytes)}, {tile}, "
-            f"{_count(len(p.shards), 'shard')} on {threads}",
+            f"{_count(len(p.shards), 'shard')}{groups} on {threads}",
             f"  read per sweep   {reads}",
             f"  work per sweep   {_scaled(self.operations_per_sweep)} operations",
             f"  memory           budget {size_text(p.memory)}{each}: shared factors and statistics "

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import Problem
-from nmfkit.protocols import Executor, Model, RowStore, Shared, Stats
+from nmfkit.protocols import Advance, Executor, Guarded, Model, Parted, RowStore, Shared, Stats
+from nmfkit.stats import add, times, widen
 
+if TYPE_CHECKING:
+    from nmfkit.executors.plan import Plan
+
+T = TypeVar("T")
+
+APART = frozenset({"kept", "grouping"})
+"""Names in a plain shared state for what groups of shards have left, and which groups those were."""
 WINDOW = 10
 """Sweeps over which the relative decrease is measured, so that one slow sweep does not end a fit."""
 
@@ -64,40 +72,142 @@ def iterate(
     rows: RowStore,
     shared: Any,
     history: tuple[Record, ...] = (),
+    current: Any = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[State]:
     """Yield the state after each sweep; the last one says in `stopped_by` why it is the last.
 
-    Sweep 0 fits W to the starting H. `history` is that of an earlier run to continue. Raises `NmfkitError`
-    when the objective is no finite number any more.
+    `history` and `current` are those of an earlier run to continue. A sweep that the model refuses changes nothing but
+    what the next one starts from. The objective of a `Parted` model is a bound until its last sweep, the closing one,
+    which follows on the reason to stop. Raises `NmfkitError` when the objective is no finite number any more.
     """
     started = clock()
     before = history[-1].seconds if history else 0.0
     records = list(history)
+    kept = current
+    reason = reason_to_stop(problem, records, 0.0) if is_parted(model) and records else None
     while True:
-        rows, objective, following = executor.advance(model, rows, shared)
         number = records[-1].sweep + 1 if records else 0
+        if closes := is_parted(model) and (reason is not None or number >= problem.max_sweeps):
+            new = closed(model, executor, rows, shared)
+        else:
+            new = executor.advance(model, rows, shared)
+        if new.accepted:
+            rows, objective = new.rows, new.objective
+            kept = shared if new.current is None else new.current
+        else:
+            objective = records[-1].objective
         if not math.isfinite(objective):
             raise NmfkitError(
                 f"the objective is {objective} after sweep {number}: the factors have left the range of their dtype; "
                 "try dtype float64, or another starting point"
             )
         records.append(Record(number, objective, before + clock() - started))
-        stopped_by = reason_to_stop(problem, records, clock() - started)
-        yield State(rows, shared, following, tuple(records), stopped_by)
+        reason = reason or reason_to_stop(problem, records, clock() - started)
+        stopped_by = reason if closes or not is_parted(model) else None
+        yield State(rows, kept, new.following, tuple(records), stopped_by)
         if stopped_by:
             return
-        shared = following
+        shared = new.following
 
 
-def concluded(model: Model, shared: Shared, stats: Stats) -> tuple[float, Shared]:
-    """What follows from the sums of a sweep: the objective and the next shared state (as it was, without one)."""
+def is_parted(model: Model) -> TypeGuard[Parted]:
+    """Whether sweeps of `model` go through one part of the data after the other."""
+    return isinstance(model, Parted) and model.groups > 0
+
+
+def closed(model: Parted, executor: Executor, rows: RowStore, shared: Any) -> Advance:
+    """The last sweep: rows fitted to what `shared` ends at; it still follows, for a fit may go on from the rows before.
+
+    Where groups fade, that is not its own end, which may be higher than the last record.
+    """
+    plain = executor.fetch(shared)
+    state = {name: value for name, value in plain.items() if name not in APART}
+    if "kept" in plain and model.fading(state) < 1:
+        state = retraced(model, state, plain["kept"])
+    new, stats = executor.sweep(model.closing, rows, state)
+    return Advance(new, model.objective(state, stats), shared, True, state)
+
+
+def is_open(model: Model, state: State) -> bool:
+    """Whether a fit cannot end at `state`, because its objective is a bound."""
+    return is_parted(model) and state.stopped_by is None
+
+
+def reopened(model: Model, state: State) -> tuple[Record, ...]:
+    """The history that an earlier run is continued with: a closing sweep is done again, where that one stops."""
+    return state.history[:-1] if is_parted(model) and state.stopped_by else state.history
+
+
+def unparted(model: Parted, shared: Shared, plan: Plan) -> tuple[Shared, list[Stats | None]]:
+    """A plain shared state without what the groups of `plan` have left, and that; other groups have left nothing."""
+    state = {name: value for name, value in shared.items() if name not in APART}
+    if "kept" not in shared:
+        return state, [None] * len(plan.groups)
+    if shared["grouping"] == plan.grouping:
+        return state, list(shared["kept"])
+    return model.regrouped(retraced(model, state, shared["kept"])), [None] * len(plan.groups)
+
+
+class Conclusion(NamedTuple):
+    """What follows from the sums of a sweep: its objective, the next shared state, whether the sweep counts."""
+
+    objective: float
+    following: Shared
+    accepted: bool
+
+
+def concluded(model: Model, shared: Shared, stats: Stats) -> Conclusion:
+    """The end of a sweep; its shared state is the one before where the objective is no finite number."""
     objective = float(model.objective(shared, stats))
+    back = model.refused(shared, objective) if isinstance(model, Guarded) else None
+    if back is not None:
+        return Conclusion(objective, back, False)
     if not math.isfinite(objective):
-        return objective, shared
+        return Conclusion(objective, shared, True)
+    return Conclusion(objective, _in_range(lambda: model.apply(shared, stats)), True)
+
+
+def renewed(model: Parted, shared: Shared, kept: Iterable[tuple[int, Stats]], *, ends: bool) -> Conclusion:
+    """The end of a group's turn, from what all groups seen so far have left, in their order, so many turns ago.
+
+    Where the sweep does not count, its state is to be `retraced`.
+    """
+    fading = model.fading(shared)
+    total = faded = None
+    for age, stats in kept:
+        total = widen(stats) if total is None else add(total, stats)
+        if fading < 1:
+            part = times(stats, fading**age)
+            faded = part if faded is None else add(faded, part)
+    objective = float(model.bound(shared, total))
+    if not math.isfinite(objective):
+        return Conclusion(objective, shared, True)
+    if ends and model.overshot(shared, objective):
+        return Conclusion(objective, shared, False)
+    recent = total if fading >= 1 else faded
+    return Conclusion(objective, _in_range(lambda: model.renew(shared, total, recent, ends=ends)), True)
+
+
+def retraced(model: Parted, shared: Shared, kept: Iterable[Stats]) -> Shared:
+    """The state to go on with from the rows before a sweep that does not count, and from what they had left."""
+    total = None
+    for stats in kept:
+        total = widen(stats) if total is None else add(total, stats)
+    return _in_range(lambda: model.renew(model.retrace(shared), total, total, ends=False))
+
+
+def aged(kept: Sequence[T | None], turn: int) -> Iterator[tuple[int, T]]:
+    """What groups have left, where they have, with the number of turns since, after that of group `turn`."""
+    for group, left in enumerate(kept):
+        if left is not None:
+            yield (turn - group) % len(kept), left
+
+
+def _in_range(update: Callable[[], Shared]) -> Shared:
     try:
         with np.errstate(over="raise"):
-            return objective, model.apply(shared, stats)
+            return update()
     except FloatingPointError as error:
         raise NmfkitError(
             f"{error} in the update of the shared factors: numbers have left the range of their dtype; rescale the "

@@ -50,7 +50,7 @@ class LowRank:
         # A tile asks at one pattern twice: for the split and for the value.
         cached = self.__dict__.get("_sampled")
         if cached is None or cached[0] is not x.indices:
-            cached = (x.indices, kernels.sampled_product(self.u, self.v, x.indices, x.indptr))
+            cached = (x.indices, kernels.sampled_product(self.u, self.v, x.indices, x.indptr, whole=x.whole))
             self.__dict__["_sampled"] = cached
         sampled: Array = cached[1]
         return sampled

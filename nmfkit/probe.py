@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from nmfkit import kernels
 from nmfkit.blocks import Array, Block
 from nmfkit.errors import DataError
+from nmfkit.sample import Picked, pick
 from nmfkit.stats import Least
 
 
@@ -36,6 +38,8 @@ class Probe:
     """The same by columns."""
     first_zero: tuple[int, int] | None = None
     """Row and column of the first zero entry, if there is any."""
+    sample: Picked = field(default=Picked(), repr=False, compare=False)
+    """The rows that were asked for."""
 
     def sums(self) -> dict[str, float]:
         """What is compared when a fit goes on later: together they notice almost any change of an entry."""
@@ -68,27 +72,46 @@ class Probe:
 
 def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """The step of the probe sweep; raises `DataError` at the first offending entry of a block."""
-    del rows, shared
-    _refuse(x)
-    v = x.values
+    del rows
+    found = _totals(x)
+    _refuse(x, found.low, found.high)
     m, n = x.shape
-    columns = x.T.dot(np.ones_like(v, shape=(m, 1), dtype=np.float64))[:, 0]
-    per_row = x.dot(np.ones_like(v, shape=(n, 1), dtype=np.float64))[:, 0]
-    positive = int(np.count_nonzero(v))
-    with np.errstate(over="ignore"):  # entries of such a size are refused for it, later and with more to say
-        squares = float(np.sum(np.square(v, dtype=np.float64)))
-    sparse_zero = v.size < m * n
+    per_row = found.rows
+    low = min(0.0, found.low) if x.values.size < m * n else found.low
     return {}, {
         "total": float(np.sum(per_row)),
-        "squares": squares,
-        "nonzero": float(positive),
-        "low": Least(0.0 if sparse_zero else float(v.min())),
-        "high": Least(-float(v.max()) if v.size else 0.0),
-        "first_zero": Least(_first_zero(x, n)),
+        "squares": found.squares,
+        "nonzero": float(found.positive),
+        "low": Least(low),
+        "high": Least(-found.high),
+        "first_zero": Least(_first_zero(x, n, low)),
         "row_mix": float(np.sum(per_row * _weights(x.first + np.arange(m, like=per_row)))),
         "row_zeros": float(np.count_nonzero(per_row == 0)),
-        "columns": columns,
+        "columns": found.columns,
+        "sample": pick(x, shared["share"]) if shared["share"] else Picked(),
     }
+
+
+class _Totals(NamedTuple):
+    rows: Array
+    columns: Array
+    squares: float
+    positive: int
+    low: float
+    high: float
+
+
+def _totals(x: Block) -> _Totals:
+    """Sums of rows and columns, squares, count and range of the entries that a block holds."""
+    v, (m, n) = x.values, x.shape
+    if v.size == m * n and v.ndim == 2 and v.size:
+        return _Totals(*kernels.totals(v, whole=x.whole))
+    columns = x.T.dot(np.ones_like(v, shape=(m, 1), dtype=np.float64))[:, 0]
+    rows = x.dot(np.ones_like(v, shape=(n, 1), dtype=np.float64))[:, 0]
+    with np.errstate(over="ignore"):  # entries of such a size are refused for it, later and with more to say
+        squares = float(np.sum(np.square(v, dtype=np.float64)))
+    low, high = (float(v.min()), float(v.max())) if v.size else (0.0, 0.0)
+    return _Totals(rows, columns, squares, int(np.count_nonzero(v)), low, high)
 
 
 def _weights(numbers: Array) -> Array:
@@ -97,9 +120,9 @@ def _weights(numbers: Array) -> Array:
     return weights
 
 
-def _first_zero(x: Block, n: int) -> float:
+def _first_zero(x: Block, n: int, low: float) -> float:
     """The number of the first zero entry counted along the rows of the whole matrix; inf without one."""
-    if x.values.size == x.shape[0] * n and float(x.values.min()) > 0:
+    if low > 0:
         return float("inf")
     # Row by row: a dense copy of a sparse block could be far larger than the block.
     for i in range(x.shape[0]):
@@ -109,12 +132,12 @@ def _first_zero(x: Block, n: int) -> float:
     return float("inf")
 
 
-def survey(sweep: Any, source: Any, *, empty: bool = False) -> Probe:
+def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0) -> Probe:
     """Look at the whole of `source` by one sweep; raises `DataError` for what cannot be factorized.
 
-    All zeros are refused, too, unless `empty` allows them.
+    All zeros are refused, too, unless `empty` allows them. About `share` of the rows are brought along.
     """
-    _, found = sweep(look, None, {}, tiles=not source.is_sparse)
+    _, found = sweep(look, None, {"share": share}, tiles=not source.is_sparse)
     probe = _summary(source.shape, found)
     if probe.nonzero == 0 and not empty:
         m, n = source.shape
@@ -137,17 +160,15 @@ def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
         column_zeros=int(np.count_nonzero(columns == 0)),
         columns=columns,
         first_zero=None if np.isinf(first) else divmod(int(first), shape[1]),
+        sample=stats["sample"],
     )
 
 
-def _refuse(x: Block) -> None:
-    v = x.values
-    if not v.size:
-        return
-    # One cheap reduction decides; the search for the place runs only in a block that is bad.
-    low, high = float(v.min()), float(v.max())
+def _refuse(x: Block, low: float, high: float) -> None:
+    # Two numbers decide; the search for the place runs only in a block that is bad.
     if low >= 0 and high < np.inf:
         return
+    v = x.values
     for what, bad in (("NaN", np.isnan(v)), ("an infinite value", np.isinf(v)), ("a negative entry", v < 0)):
         if bool(bad.any()):
             at = int(np.argmax(bad.ravel()))

@@ -19,7 +19,8 @@ class Problem:
 
     Parts are texts (`"beta:0.5"`, `"l1:0.1"`) or part objects of one's own. `ranks` holds one rank, or one for
     each layer. `tol` stops the fit when ten sweeps lower the objective by less than this fraction of it; `dtype`
-    None keeps float32 data in float32 and computes in float64 otherwise. `time_limit` is in seconds.
+    None keeps float32 data in float32 and computes in float64 otherwise. `time_limit` is in seconds. `pilot` says how
+    many rows are fitted first to give all of them a start: "auto", "none", or a number.
     """
 
     model: Any = "nmf"
@@ -29,6 +30,7 @@ class Problem:
     reg_w: tuple[Any, ...] = ()
     reg_h: tuple[Any, ...] = ()
     init: Any = "random"
+    pilot: str = "auto"
     seed: int = 0
     max_sweeps: int = 200
     tol: float = 1e-4
@@ -44,6 +46,8 @@ class Problem:
         if not self.ranks:
             wrong.append("no rank is given; use --rank N (rank=N in Python)")
         wrong += [f"rank {r!r} is not a whole number ≥ 1" for r in self.ranks if not _whole(r, 1)]
+        if self.pilot not in ("auto", "none") and not (str(self.pilot).isdecimal() and int(self.pilot) > 0):
+            wrong.append(f"pilot {self.pilot!r} is neither auto, nor none, nor a number of rows ≥ 1")
         if not _whole(self.max_sweeps, 0):
             wrong.append(f"max-sweeps {self.max_sweeps!r} is not a whole number ≥ 0")
         if not _whole(self.seed, 0):

@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from nmfkit.blocks import Array, Block, Linear
 from nmfkit.gram import Gram
-from nmfkit.lowrank import LowRank, formed
+from nmfkit.lowrank import LowRank
 from nmfkit.probe import Probe
 from nmfkit.surrogate import Surrogate
+from nmfkit.terms import Halves as Halves
+from nmfkit.terms import HasPulled as HasPulled
+from nmfkit.terms import Meeting as Meeting
+from nmfkit.terms import Moment as Moment
+from nmfkit.terms import Penalty as Penalty
+from nmfkit.terms import Pulled as Pulled
+from nmfkit.terms import Pulls as Pulls
+from nmfkit.terms import Split as Split
+from nmfkit.terms import Term as Term
 
 if TYPE_CHECKING:
     from nmfkit.executors.each import Each
@@ -35,35 +44,6 @@ Shared: TypeAlias = dict[str, Any]
 
 Step: TypeAlias = Callable[[Block, Rows, Shared], tuple[Rows, Stats]]
 """A pure function of one block: (x, its rows, shared) -> (new rows, additive statistics)."""
-
-
-class Split(NamedTuple):
-    """The derivative of the loss in ŷ as a difference of two nonnegative halves, pos − neg.
-
-    Each half is a block in the shape of x (sparse where x is, dense where it must be) or a `LowRank` that is
-    never formed: all ones for KL, ŷ itself for Frobenius.
-    """
-
-    pos: Block | LowRank
-    neg: Block | LowRank
-
-
-class Halves(NamedTuple):
-    """The two halves carried back to a factor F: pos · other and neg · other, each (rows, r)."""
-
-    pos: Array
-    neg: Array
-
-
-class Pulled(NamedTuple):
-    """`Halves` of which some may still be products; additive over the rows of the other factor."""
-
-    pos: Array | LowRank
-    neg: Array | LowRank
-
-    def formed(self) -> Halves:
-        """Both halves as arrays."""
-        return Halves(formed(self.pos), formed(self.neg))
 
 
 # --- losses -------------------------------------------------------------------------------------------------
@@ -98,6 +78,24 @@ class HasSplit(Protocol):
 
     def surrogate(self, halves: Halves) -> Surrogate:
         """The majoriser in one factor, from the halves pulled back to it."""
+        ...
+
+
+@runtime_checkable
+class HasEager(Protocol):
+    """a loss with a steeper surrogate that usually, not always, majorises it."""
+
+    def eager(self, halves: Halves) -> Surrogate:
+        """The surrogate of the longer step; a rule that takes it must be able to take it back."""
+        ...
+
+
+@runtime_checkable
+class HasJoint(Protocol):
+    """a loss whose negative half at one pair of factors majorises it for both at once, as Kullback–Leibler's."""
+
+    def positive(self, y: LowRank) -> LowRank:
+        """The positive half at another pair, never formed."""
         ...
 
 
@@ -153,6 +151,15 @@ class HasQuadratic(Protocol):
 
 
 @runtime_checkable
+class HasEntrywise(Protocol):
+    """a regularizer λ₁ f + ½ λ₂ f² of each entry alone."""
+
+    def entrywise(self) -> tuple[float, float]:
+        """(λ₁, λ₂), both ≥ 0."""
+        ...
+
+
+@runtime_checkable
 class HasProx(Protocol):
     """a regularizer with a proximal map."""
 
@@ -169,58 +176,6 @@ class Whole(Protocol):
 
 
 # --- update rules -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Term:
-    """The data term of one factor on one block: the loss of x against ŷ, seen from that factor.
-
-    For W: `x` and `y` as they are, `other` = Hᵀ (n, r). For H: the same `x` and `y` with `turned`, `other` = the
-    block's rows of W (rows, r). A rule never needs to know which.
-    """
-
-    loss: Any
-    x: Block
-    y: LowRank
-    other: Array
-    turned: bool = False
-
-    def pulled(self) -> Pulled:
-        """The loss's halves carried back to this factor; needs a `HasSplit` loss."""
-        pos, neg = self.loss.split(self.x, self.y)
-        return Pulled(self._pull(pos), self._pull(neg))
-
-    def cross(self) -> Array:
-        """X · other, C of the Gram form; needs a `HasGram` loss."""
-        cross: Array = self.loss.cross(self.x.T if self.turned else self.x, self.other)
-        return cross
-
-    def _pull(self, half: Block | LowRank) -> Array | LowRank:
-        return (half.T if self.turned else half).dot(self.other)
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """The regularizers of one factor with their statistics at the current point, ready for a rule to add."""
-
-    parts: tuple[Any, ...] = ()
-    stats: tuple[Stats, ...] = ()
-
-    def surrogates(self, f: Array) -> list[Surrogate]:
-        """One surrogate for each part, at the row block `f`."""
-        return [part.surrogate(f, stat) for part, stat in zip(self.parts, self.stats, strict=True)]
-
-    def quadratics(self, f: Array) -> list[Gram]:
-        """One quadratic for each part, at the row block `f`."""
-        return [part.quadratic(f, stat) for part, stat in zip(self.parts, self.stats, strict=True)]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where a fit stands when a factor is updated: sweeps done before, and the least value a factor may take."""
-
-    floor: float
-    sweep: int = 0
 
 
 @runtime_checkable
@@ -268,6 +223,75 @@ class UpdateRule(Protocol):
         ...
 
 
+@runtime_checkable
+class Extrapolates(Protocol):
+    """a rule that goes on beyond its own steps."""
+
+    extrapolate: bool
+    """Whether it does."""
+
+    def ahead(self, f: Array, past: Array, weight: float) -> Array:
+        """The point from which the next update starts: `f` and `weight` (0 … 1) times what it has moved from `past`.
+
+        It must be a factor, too; with `weight` 0 it is `f`.
+        """
+        ...
+
+
+@runtime_checkable
+class UpdatesRows(Protocol):
+    """a rule with a better way for rows whose data are at hand, those of W, than from sums."""
+
+    def update_rows(self, f: Array, term: Term, prepared: Stats, penalty: Penalty, moment: Moment) -> Array:
+        """The new rows; `term` is that of W on their block, and `prepared` is of the other factor."""
+        ...
+
+
+@runtime_checkable
+class StepsJointly(Protocol):
+    """a rule that can update both factors from one look at ŷ, where the loss allows it."""
+
+    joint: bool
+    """Whether it does."""
+
+    def moved(self, gathered: Stats, term: Term) -> Stats:
+        """`gathered` at an earlier pair, for an update now that the other factor is that of `term`."""
+        ...
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """a rule that becomes another one once the loss and the regularizers are known."""
+
+    def chosen(self, loss: Any, regularizers: Sequence[Any]) -> UpdateRule:
+        """The rule to use with this loss and these regularizers of W and of H; its needs are compared, not mine."""
+        ...
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """a rule that goes on from statistics made at earlier values of the factor, kept for each part of the data."""
+
+    parts: int
+    """How many parts of the data it would like to go through one after the other."""
+    visits: int
+    """How often rows are updated while their block is at hand."""
+    fading: float
+    """What earlier statistics count at each later turn of other parts, until that raises the objective; 1: as much."""
+
+    def absolute(self, f: Array, loss: Any, prepared: Stats, gathered: Stats) -> Stats:
+        """The majoriser that was made at `f`, without reference to `f`; additive over parts, in float64."""
+        ...
+
+    def level(self, f: Array, absolute: Stats) -> float:
+        """The value of such a majoriser at any `f`, but for a constant that `absolute` does not hold."""
+        ...
+
+    def renewed(self, f: Array, absolute: Stats, penalty: Penalty, moment: Moment) -> Array:
+        """The new F from `f`, by a sum of such majorisers."""
+        ...
+
+
 # --- models -------------------------------------------------------------------------------------------------
 
 
@@ -288,8 +312,11 @@ class Model(Protocol):
 
     takes: ClassVar[frozenset[str]]
     """Which of "loss", "rule", "reg-w", "reg-h", "init" the model uses; naming another is a misfit."""
-    row_factors: ClassVar[tuple[str, ...]]
-    """Names of the factors that are sharded with the rows of X."""
+
+    @property
+    def row_factors(self) -> tuple[str, ...]:
+        """Names of the factors that are sharded with the rows of X; those with a dot are for going on alone."""
+        ...
 
     @property
     def elementwise(self) -> bool:
@@ -417,6 +444,20 @@ class Sweep(Protocol):
         ...
 
 
+class Advance(NamedTuple):
+    """What a sweep of a model gave: new rows, their objective with the shared state, the following (held) state.
+
+    Unless `accepted`, the rows before and their state stand, and `following` goes on from them.
+    """
+
+    rows: RowStore
+    objective: float
+    following: Any
+    accepted: bool
+    current: Any = None
+    """The (held) state that `objective` refers to, where it is not the one that the sweep was given."""
+
+
 class Executor(Protocol):
     """A place to run sweeps over one source: threads here, or workers elsewhere.
 
@@ -444,8 +485,11 @@ class Executor(Protocol):
         """Independent calls, for work other than sweeps."""
         ...
 
-    def advance(self, model: Model, rows: RowStore, shared: Any) -> tuple[RowStore, float, Any]:
-        """A sweep of `model.local`: the new rows, their objective with `shared`, the following (held) state."""
+    def advance(self, model: Model, rows: RowStore, shared: Any) -> Advance:
+        """A sweep of `model.local`: the new rows, their objective with `shared`, the following (held) state.
+
+        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each.
+        """
         ...
 
     def fetch(self, shared: Any) -> Shared:
@@ -454,6 +498,71 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of threads, caches and scratch space; rows and states that are not kept elsewhere are lost."""
+        ...
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A model that may take a step back, because its steps are longer than what is known to lower the objective."""
+
+    def refused(self, shared: Shared, objective: float) -> Shared | None:
+        """The state to go on with from the rows before, if a sweep that ended at `objective` is to be undone."""
+        ...
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A model whose shared state may be renewed several times a sweep, from what parts of the data left last.
+
+    Where `groups` is not 0, a sweep runs `part` on one group of blocks after the other. What a group leaves (`kept`)
+    is an additive statistic that holds until the group's next turn; after each turn the sum of what all groups left
+    gives the next shared state. Executors keep it beside the state, and in plain states under the names "kept" and
+    "grouping".
+    """
+
+    @property
+    def groups(self) -> int:
+        """How many groups it would like, 0 for whole sweeps."""
+        ...
+
+    def part(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """One block of a group's turn."""
+        ...
+
+    def kept(self, shared: Shared, stats: Stats, before: Stats | None) -> Stats:
+        """What a group leaves, from the sums of its turn with `shared` and from what it left `before`."""
+        ...
+
+    def bound(self, shared: Shared, total: Stats) -> float:
+        """At least the objective of all rows with `shared`, from the sum of what all groups have left."""
+        ...
+
+    def fading(self, shared: Shared) -> float:
+        """What a group has left counts so much less at each later turn when the state is renewed; 1: as much."""
+        ...
+
+    def renew(self, shared: Shared, total: Stats, faded: Stats, *, ends: bool) -> Shared:
+        """The next shared state from those sums, which lack groups not yet seen; `ends` after the last turn."""
+        ...
+
+    def overshot(self, shared: Shared, objective: float) -> bool:
+        """Whether a sweep that ended at `objective` is to be undone, because of fading."""
+        ...
+
+    def regrouped(self, shared: Shared) -> Shared:
+        """`shared` for other groups than before, of which none has left anything yet."""
+        ...
+
+    def retrace(self, shared: Shared) -> Shared:
+        """The state that the sweep before this one was recorded with, without fading from now on."""
+        ...
+
+    def closing(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """One block of the last sweep: rows fitted to `shared`, beside those to go on from; stats for `objective`."""
+        ...
+
+    def objective(self, shared: Shared, stats: Stats) -> float:
+        """As that of any model, here of the rows of a closing sweep."""
         ...
 
 

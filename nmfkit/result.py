@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nmfkit.array_rows import is_result
 from nmfkit.blocks import Array
 from nmfkit.errors import StoreError
 from nmfkit.loop import State
@@ -59,7 +60,8 @@ class Result:
     @cached_property
     def factors(self) -> dict[str, Array]:
         """Every factor by the model's own names; raises `StoreError` when the run has changed since it was loaded."""
-        rows = {name: np.asarray(f) for name, f in self.state.rows.read(0, self.shape[0]).items()}
+        found = self.state.rows.read(0, self.shape[0])
+        rows = {name: np.asarray(f) for name, f in found.items() if is_result(name)}
         return {**rows, **self.model.factors(self.state.current)}
 
     @property

@@ -18,7 +18,7 @@ from nmfkit.errors import Interrupted, NmfkitError, StoreError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.interrupts import deferred, raise_if_missed
-from nmfkit.loop import State, Watcher, iterate, reason_to_stop
+from nmfkit.loop import State, Watcher, is_open, iterate, reason_to_stop, reopened
 from nmfkit.protocols import Executor, RowStore, Shared, Source
 from nmfkit.result import Result
 from nmfkit.sources.staging import check_output, local_path
@@ -107,7 +107,8 @@ class Run:
 
     def go_on(self, state: State) -> Result:
         """Fit on from a state, unless it is at its end by the problem's present limits."""
-        reason = reason_to_stop(self.resolved.problem, list(state.history), 0.0)
+        done = not is_open(self.resolved.model, state)
+        reason = reason_to_stop(self.resolved.problem, list(state.history), 0.0) if done else None
         if reason is None:
             state = self._loop(state.rows, state.following, state)
         return self._finish(replace(state, stopped_by=reason or state.stopped_by))
@@ -115,9 +116,8 @@ class Run:
     def _loop(self, rows: RowStore, shared: Shared, earlier: State | None = None) -> State:
         self.watcher.stage("sweeps")
         state, saved = earlier, time.monotonic()
-        history = earlier.history if earlier else ()
         try:
-            for state in iterate(self.resolved.model, self.executor, self.resolved.problem, rows, shared, history):
+            for state in self._sweeps(rows, shared, earlier):
                 self.watcher.sweep(state)
                 raise_if_missed()
                 if not state.stopped_by and self._is_due(state, saved):
@@ -136,6 +136,11 @@ class Run:
             raise
         assert state is not None
         return state
+
+    def _sweeps(self, rows: RowStore, shared: Shared, earlier: State | None) -> Iterator[State]:
+        history = reopened(self.resolved.model, earlier) if earlier else ()
+        current = earlier.current if earlier else None
+        return iterate(self.resolved.model, self.executor, self.resolved.problem, rows, shared, history, current)
 
     def _is_due(self, state: State, saved: float) -> bool:
         if self._out is None:

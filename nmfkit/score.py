@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from nmfkit.array_rows import is_result
 from nmfkit.blocks import Array, Block
 from nmfkit.check import Resolved, check_data, resolve
 from nmfkit.errors import StoreError, UsageError
@@ -171,7 +172,7 @@ def _product(result: Result, resolved: Resolved) -> tuple[str, str, Array]:
     """The names of the two factors that X is the product of, and the shared one (r, n)."""
     model, n = resolved.model, result.shape[1]
     shared = model.factors(result.state.current)
-    rows = result.state.rows.read(0, 1)
+    rows = {name: f for name, f in result.state.rows.read(0, 1).items() if is_result(name)}
     if len(rows) == 1 and len(shared) == 1:
         ((row, u),), ((name, v),) = rows.items(), shared.items()
         if v.shape == (u.shape[1], n):

@@ -54,3 +54,14 @@ def add(total: Any, stats: Any) -> Any:
         total += stats
         return total
     return total + stats
+
+
+def times(stats: Any, factor: float) -> Any:
+    """Every number and array of `stats` times `factor`."""
+    if isinstance(stats, dict):
+        return {name: times(part, factor) for name, part in stats.items()}
+    if isinstance(stats, tuple) and hasattr(stats, "_fields"):
+        return type(stats)(*(times(part, factor) for part in stats))
+    if isinstance(stats, tuple | list):
+        return type(stats)(times(part, factor) for part in stats)
+    return stats * factor

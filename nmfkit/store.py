@@ -20,7 +20,7 @@ import numpy as np
 import zarr
 
 from nmfkit import array_rows
-from nmfkit.array_rows import ArrayRows, write_rows
+from nmfkit.array_rows import ArrayRows, is_result, write_rows
 from nmfkit.blocks import Array
 from nmfkit.errors import SourceError, StoreError
 from nmfkit.executors.blobs import Blobs
@@ -232,14 +232,15 @@ class RunStore:
                 self.checkpoint(state, count, each)
             self.group.attrs.update({"status": "running"})
             state = replace(self.restore(), stopped_by=state.stopped_by)  # its rows are those of the slot now
-        write_rows(self.group, state.rows, count, each)
+        root = self.group.require_group("checkpoint")
+        final = root.create_group(FINAL, overwrite=True)
+        write_rows(self.group, state.rows, count, each, aside=final.create_group("rows"))
         for name, factor in factors.items():
             _write_array(self.group, name, factor)
         history = self.group.require_group("history")
         for name in ("sweep", "objective", "seconds"):
             _write_array(history, name, np.array([getattr(r, name) for r in state.history]))
-        root = self.group.require_group("checkpoint")
-        self._write_state(root.create_group(FINAL, overwrite=True), state)
+        self._write_state(final, state)
         self._commit(FINAL, state)
         for slot in ("a", "b"):
             if slot in root:
@@ -278,8 +279,10 @@ class RunStore:
         if "generation" in group.attrs:
             blobs = Blobs(Place.of(self.group), str(group.attrs["session"]))
             return BlockRows(blobs, str(group.attrs["generation"]), np.asarray(_array(group, "edges")[:]))
-        folder = Place.of(self.group if slot == FINAL else group["rows"])
-        return ArrayRows({name: folder.child(name) for name in group.attrs["row_factors"]})
+        aside = Place.of(group["rows"])
+        result = Place.of(self.group) if slot == FINAL else aside
+        names = group.attrs["row_factors"]
+        return ArrayRows({name: (result if is_result(name) else aside).child(name) for name in names})
 
     def _write_state(self, group: zarr.Group, state: State) -> None:
         arrays: list[Array] = []

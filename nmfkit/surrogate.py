@@ -15,6 +15,7 @@ derivative is then nondecreasing in t, and there is at most one positive root; w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import reduce
 from typing import TypeAlias
@@ -58,12 +59,12 @@ def root(surrogate: Surrogate) -> Array:
         t = _one_power(surrogate[powers[0]], powers[0])
     elif len(powers) == 2:
         high, low = powers
-        t = _two_powers(surrogate[high], surrogate[low], high - low)
+        t = _two_powers(surrogate[high], surrogate[low], high, low)
     elif len(powers) == 3 and np.isclose(powers[0] - powers[1], powers[1] - powers[2]):
         t = _unspaced(_quadratic(*(surrogate[p] for p in powers)), powers[0] - powers[1])
     else:
         t = _newton(surrogate)
-    bounded: Array = np.minimum(t, np.exp(np.full_like(t, REACH)))
+    bounded: Array = np.minimum(t, math.exp(REACH))
     return bounded
 
 
@@ -84,18 +85,22 @@ def _one_power(c: Array, power: float) -> Array:
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
     """numerator / denominator for nonnegative arrays; 0 / 0 is 1 (nothing pulls), n / 0 is huge."""
-    numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    safe = np.maximum(denominator, np.finfo(denominator.dtype).tiny)
+    safe = np.maximum(denominator, float(np.finfo(denominator.dtype).tiny))
     with np.errstate(over="ignore"):
-        quotient = numerator / safe
+        quotient: Array = numerator / safe
+    if bool(np.all(denominator > 0)):
+        return quotient
     ratio: Array = np.where((denominator > 0) | (numerator > 0), quotient, np.ones_like(quotient))
     return ratio
 
 
-def _two_powers(high: Array, low: Array, spacing: float) -> Array:
-    # Both signs of both: either power may be 1, and two powers on one side of it have no root between.
-    falling, rising = np.maximum(-low, 0) + np.maximum(-high, 0), np.maximum(high, 0) + np.maximum(low, 0)
-    return _unspaced(_ratio(falling, rising), spacing)
+def _two_powers(high: Array, low: Array, high_power: float, low_power: float) -> Array:
+    # Power 1 may have either sign, and two powers on one side of it have no root between. Where it pushes only down,
+    # as it nearly always does, nothing needs to be sorted out.
+    as_usual = low_power < 1 <= high_power and (high_power > 1 or bool(np.all(high >= 0)))
+    falling = -low if as_usual else np.maximum(-low, 0) + np.maximum(-high, 0)
+    rising = high if as_usual else np.maximum(high, 0) + np.maximum(low, 0)
+    return _unspaced(_ratio(falling, rising), high_power - low_power)
 
 
 def _quadratic(a: Array, b: Array, c: Array) -> Array:

@@ -70,6 +70,11 @@ def until(holds, what):
     return found
 
 
+def is_equipped(dask_worker):
+    """Runs on a worker: whether it has what nmfkit's tasks need, and has imported it."""
+    return "nmfkit" in dask_worker.plugins
+
+
 # --- traps ----------------------------------------------------------------------------------------------------
 
 

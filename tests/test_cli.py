@@ -317,7 +317,9 @@ def lossless(monkeypatch):
 
     def made(path, shared):
         result = nmfkit.fit("sample:digits", rank=3, max_sweeps=2)
-        model = SimpleNamespace(factors=lambda _: shared(result.h), encode=None, elementwise=False, forms_product=False)
+        model = SimpleNamespace(
+            factors=lambda _: shared(result.h), encode=None, elementwise=False, forms_product=False, row_factors=("w",)
+        )
         resolved = replace(resolve(result.problem), model=model)
         monkeypatch.setattr(
             "nmfkit.score.resolve", lambda _: replace(resolved, ingredients=replace(resolved.ingredients, loss=None))

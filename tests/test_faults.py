@@ -32,6 +32,7 @@ from clusters import (
     fail,
     files,
     free_port,
+    is_equipped,
     kill,
     swallow,
     trap,
@@ -203,6 +204,8 @@ def test_a_worker_may_come_back_under_another_address(stored, whole, tmp_path, m
         def replace():
             os.kill(min(pids.values()), signal.SIGKILL)
             until(lambda: len(running(client)) == 2 and running(client) != before, "another worker")
+            # One that still imports what its tasks need may see them all taken over by the other.
+            until(lambda: all(client.run(is_equipped).values()), "its equipment")
 
         watcher = Remembering(monkeypatch, 3, replace)
         assert_identical(fitted(stored, tmp_path / "run.zarr", client, watcher=watcher), whole)

@@ -216,11 +216,11 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
     written = store.write_rows
     calls = []
 
-    def full_disk(*arguments):
+    def full_disk(*given, **more):
         calls.append(1)
         if len(calls) == 3:
             raise OSError(28, "No space left on device")
-        return written(*arguments)
+        return written(*given, **more)
 
     monkeypatch.setattr(store, "write_rows", full_disk)
     with pytest.raises(StoreError, match="the disk is full; sweep 6 is kept, continue from it with: nmfkit resume"):
@@ -234,7 +234,7 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
 def test_a_first_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     from nmfkit import store
 
-    def full_disk(*arguments):
+    def full_disk(*_given, **_more):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "write_rows", full_disk)
@@ -248,7 +248,7 @@ def test_a_first_write_that_fails_leaves_the_older_run(tmp_path, monkeypatch):
 
     first = nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK).objective
 
-    def full_disk(*arguments):
+    def full_disk(*_given, **_more):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "write_rows", full_disk)
@@ -291,10 +291,10 @@ def test_a_signal_waits_for_a_write_and_is_dropped_by_the_last_one(tmp_path, mon
 
     written = store.write_rows
 
-    def signalled(*arguments):
+    def signalled(*given, **more):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
-        return written(*arguments)
+        return written(*given, **more)
 
     monkeypatch.setattr(store, "write_rows", signalled)
     assert nmfkit.fit(X, out=tmp_path / "done.zarr", **QUICK).status == "done"

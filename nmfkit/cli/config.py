@@ -14,13 +14,14 @@ from nmfkit.problem import Problem
 if TYPE_CHECKING:
     from nmfkit.executors.machine import MachineOptions
 
-PROBLEM = ("model", "loss", "rule", "reg_w", "reg_h", "init", "seed", "max_sweeps", "tol", "time_limit", "dtype")
+PROBLEM = ("model", "loss", "rule", "reg_w", "reg_h", "init", "pilot", "seed", "max_sweeps", "tol",
+           "time_limit", "dtype")  # fmt: skip
 """Options that are fields of a `Problem` under the same name."""
 MACHINE = ("memory", "threads", "workers", "threads_per_worker", "scheduler", "scheduler_file", "performance_report")
 """Options that say where the work is done."""
 COUNTS = ("threads", "workers", "threads_per_worker")
 NUMBERS = ("rank", "seed", "max_sweeps", "tol", "time_limit", "checkpoint_every", *COUNTS)
-TEXTS = ("source", "out", "model", "loss", "rule", "init", "dtype", "key", "start_w", "start_h", "scheduler",
+TEXTS = ("source", "out", "model", "loss", "rule", "init", "pilot", "dtype", "key", "start_w", "start_h", "scheduler",
          "scheduler_file", "performance_report")  # fmt: skip
 BOOLEANS = ("overwrite",)
 

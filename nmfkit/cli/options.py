@@ -155,6 +155,10 @@ class FitOptions:
         str | None,
         _option("--init", metavar="PART", help="Starting point: random, nndsvd, … Default: random."),
     ] = None
+    pilot: Annotated[
+        str | None,
+        _option("--pilot", metavar="ROWS", help="Rows to fit first, for a start: auto, none, a number. Default: auto."),
+    ] = None
     start_w: Annotated[
         str | None, _option("--start-w", metavar="PATH", help="A matrix (rows × rank) to start W from.")
     ] = None

@@ -19,6 +19,8 @@ STAGES = {
     "staging": "writing the data where workers can read them",
     "probe": "looking at the data",
     "start": "making the starting point",
+    "pilot": "fitting a sample of the rows",
+    "sketch": "fitting a sketch of the matrix",
     "sweeps": "first sweep",
     "transform": "transforming",
     "write": "writing the result",

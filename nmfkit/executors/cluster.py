@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -38,13 +39,15 @@ from nmfkit.executors.worker import (
     Partial,
     Shelf,
     StateName,
+    Turn,
     conclude,
+    conclude_turn,
     merge,
     run_batch,
     run_shard,
 )
-from nmfkit.loop import Watcher
-from nmfkit.protocols import Model, RowStore, Shared, Source, Stats, Step
+from nmfkit.loop import Watcher, aged, is_parted, unparted
+from nmfkit.protocols import Advance, Model, Parted, RowStore, Shared, Source, Stats, Step
 
 NO_WORKERS = 300.0
 """Seconds without any worker after which a fit gives up."""
@@ -64,6 +67,13 @@ class Held:
     def __init__(self, name: StateName, discard: Callable[[StateName], None]) -> None:
         self.name = name
         weakref.finalize(self, discard, name)
+
+
+class HeldApart:
+    """A held state and, beside it, what each group of shards has left."""
+
+    def __init__(self, state: Held, kept: Sequence[Held]) -> None:
+        self.state, self.kept = state, tuple(kept)
 
 
 class ClusterExecutor:
@@ -98,7 +108,7 @@ class ClusterExecutor:
         self._dropped: list[StateName] = []
         client.register_plugin(Shelf(), name=PLUGIN)
         self._watcher = watcher or Watcher()
-        self._progress = Progress(client, self.run, len(plan.shards), self._watcher)
+        self._progress = Progress(client, self.run, self._watcher)
 
     def on(self, source: Source, plan: Plan) -> ClusterExecutor:
         """The same workers at another source, with a plan of its own."""
@@ -141,18 +151,70 @@ class ClusterExecutor:
         self.reports = total.reports
         return self._rows(errand, total.names), total.stats
 
-    def advance(self, model: Model, rows: RowStore, shared: Any) -> tuple[RowStore, float, Any]:
-        """A sweep of `model.local`: the new rows, their objective with `shared`, the following state, held."""
+    def advance(self, model: Model, rows: RowStore, shared: Any) -> Advance:
+        """A sweep of `model.local`: the new rows, their objective with `shared`, the following state, held.
+
+        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each.
+        """
+        if is_parted(model):
+            return self._advance_by_groups(model, rows, shared)
         errand = self._errand(model.local, shared, data=True, tiles=True)
         parcel, following = self._parcel(model), self._state_name()
         outcome: Outcome = self._swept(
             errand, rows, lambda sums: self._task(conclude, errand, parcel, following, *sums, of=errand)
         )
         self.reports = outcome.reports
-        return self._rows(errand, outcome.names), outcome.objective, Held(following, self._dropped.append)
+        following_state = Held(following, self._dropped.append)
+        return Advance(self._rows(errand, outcome.names), outcome.objective, following_state, outcome.accepted)
+
+    def _advance_by_groups(self, model: Parted, rows: RowStore, shared: Any) -> Advance:
+        groups, parcel = self.plan.groups, self._parcel(model)
+        start, before = self._apart(model, shared)
+        errand = self._errand(model.part, start, data=True, tiles=True)
+        within_reach = self._within_reach(rows)
+        reports: tuple[Any, ...] = ()
+        state, kept = start, list(before)
+        for number, shards in enumerate(groups):
+            following, earlier, left = self._held(), kept[number], self._held()
+            kept[number] = left
+            turn = Turn(
+                before=None if earlier is None else earlier.name,
+                left=left.name,
+                seen=tuple((age, held.name) for age, held in aged(kept, number)),
+                following=following.name,
+                ends=number == len(groups) - 1,
+                start=(errand.shared, tuple(held.name for held in before if held)),
+            )
+            outcome = self._turned(replace(errand, shared=self._sent(state)), parcel, turn, within_reach, shards)
+            reports += outcome.reports
+            current, state = state, following
+        self.reports = reports
+        if not outcome.accepted:
+            return Advance(rows, outcome.objective, HeldApart(state, [held for held in before if held]), False)
+        after = self._rows(errand, outcome.names)
+        return Advance(after, outcome.objective, HeldApart(state, [held for held in kept if held]), True, current)
+
+    def _turned(
+        self, errand: Errand, model: Parcel, turn: Turn, rows: RowStore | None, shards: Sequence[int]
+    ) -> Outcome:
+        """A group's turn."""
+        outcome: Outcome = self._swept(
+            errand, rows, lambda sums: self._task(conclude_turn, errand, model, turn, *sums, of=errand), shards
+        )
+        return outcome
+
+    def _apart(self, model: Parted, shared: Any) -> tuple[Any, list[Held | None]]:
+        """The state alone, and what each group has left, where it has; that of a plain one becomes blobs."""
+        if isinstance(shared, HeldApart):
+            return shared.state, list(shared.kept)
+        state, kept = unparted(model, shared, self.plan)
+        return state, [None if left is None else self._held(left) for left in kept]
 
     def fetch(self, shared: Any) -> Shared:
         """The plain state; read from its blob, so that it can be had when the cluster is gone."""
+        if isinstance(shared, HeldApart):
+            kept = tuple(self.fetch(left) for left in shared.kept)
+            return {**self.fetch(shared.state), "kept": kept, "grouping": self.plan.grouping}
         state: Shared = shared.name.blobs.get_state(shared.name.name) if isinstance(shared, Held) else shared
         return state
 
@@ -182,11 +244,17 @@ class ClusterExecutor:
             discard=discard,
         )
 
-    def _swept(self, errand: Errand, rows: RowStore | None, end: Callable[[list[Future[Any]]], Future[Any]]) -> Any:
-        """The result of the task that `end` makes of the sums of all shards."""
+    def _swept(
+        self,
+        errand: Errand,
+        rows: RowStore | None,
+        end: Callable[[list[Future[Any]]], Future[Any]],
+        numbers: Sequence[int] | None = None,
+    ) -> Any:
+        """The result of the task that `end` makes of the sums of all shards, or of those of such `numbers`."""
         rows = self._within_reach(rows)
         while True:
-            shards = self._shards(errand, rows)
+            shards = self._shards(errand, rows, numbers or range(len(self.plan.shards)))
             last = end(self._tree(errand, shards))
             try:
                 return settled(self.client, last, shards)
@@ -198,15 +266,15 @@ class ClusterExecutor:
             finally:
                 self._progress.end()
 
-    def _shards(self, errand: Errand, rows: RowStore | None) -> list[Future[Any]]:
+    def _shards(self, errand: Errand, rows: RowStore | None, numbers: Sequence[int]) -> list[Future[Any]]:
         owners = self._placement.on(self._present())
         bounds = self.plan.bounds
-        self._progress.begin(errand.sweep)
+        self._progress.begin(errand.sweep, len(numbers))
         futures = []
-        for index, (shard, owner) in enumerate(zip(self.plan.shards, owners, strict=True)):
-            blocks = [(i, *bounds[i]) for i in shard]
+        for index in numbers:
+            blocks = [(i, *bounds[i]) for i in self.plan.shards[index]]
             part = None if rows is None else rows.part(blocks[0][1], blocks[-1][2])
-            futures.append(self._task(run_shard, errand, index, blocks, part, of=errand, owner=owner))
+            futures.append(self._task(run_shard, errand, index, blocks, part, of=errand, owner=owners[index]))
         return futures
 
     def _present(self) -> dict[str, int]:
@@ -270,14 +338,21 @@ class ClusterExecutor:
         return Parcel(self.run, name, None, self._blobs)
 
     def _sent(self, shared: Any) -> Parcel | StateName:
-        if isinstance(shared, Held):
-            return shared.name
+        if isinstance(shared, Held | HeldApart):
+            return shared.state.name if isinstance(shared, HeldApart) else shared.name
         data = cloudpickle.dumps(shared, protocol=5)
         if len(data) <= INLINE or self._blobs is None:
             return Parcel(self.run, hashlib.sha256(data).hexdigest(), data)
         name = self._state_name()
         name.blobs.put_state(name.name, shared)
         return name
+
+    def _held(self, state: Any = None) -> Held:
+        """A held state, to be written by a task, or now if it is given."""
+        held = Held(self._state_name(), self._dropped.append)
+        if state is not None:
+            held.name.blobs.put_state(held.name.name, state)
+        return held
 
     def _state_name(self) -> StateName:
         assert self._blobs is not None, "a state needs a place"

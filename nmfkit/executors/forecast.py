@@ -101,7 +101,7 @@ def forecast(executor: ClusterExecutor, resolved: Resolved) -> Forecast:
     plan, rates = executor.plan, _measured(executor, resolved)
     threads = plan.workers * plan.threads
     kept = plan.source_bytes - plan.bytes_per_sweep
-    seconds = (plan.bytes_per_sweep / rates.reading + kept / rates.kept) / threads + rates.overhead
+    seconds = (plan.bytes_per_sweep / rates.reading + kept / rates.kept) / threads + len(plan.groups) * rates.overhead
     width = plan.rows_bytes // 2
     return Forecast(
         rates, seconds, _tasks(plan), plan.statistics_bytes * (len(plan.shards) - 1),
@@ -125,7 +125,8 @@ def _measured(executor: ClusterExecutor, resolved: Resolved) -> Rates:
             if sweep == SWEEPS:
                 small.plan = replace(plan, cache_bytes=plan.source_bytes)
             began = time.monotonic()
-            rows, _, state = small.advance(resolved.model, rows, state)
+            new = small.advance(resolved.model, rows, state)
+            rows, state = new.rows, new.following
             seconds = time.monotonic() - began
             slowest = max(report.seconds for report in small.reports)
             rate = sum(r.passed for r in small.reports) / max(1e-9, sum(r.seconds for r in small.reports))
@@ -143,14 +144,18 @@ def _head_plan(plan: Plan) -> Plan:
     shards = tuple(range(a, b) for a, b in pairwise(edges))
     part = plan.bounds[count - 1][1] / plan.bounds[-1][1]
     return replace(
-        plan, bounds=plan.bounds[:count], shards=shards, cache_bytes=0, source_bytes=int(part * plan.source_bytes)
-    )
+        plan, layout=replace(plan.layout, groups=1), bounds=plan.bounds[:count], shards=shards, cache_bytes=0,
+        source_bytes=int(part * plan.source_bytes),
+    )  # fmt: skip
 
 
 def _tasks(plan: Plan) -> int:
-    """Tasks of one sweep: shards, the tree of sums, the update."""
-    count = level = len(plan.shards)
-    while plan.layout.fan_in and level > plan.layout.fan_in:
-        level = -(-level // plan.layout.fan_in)
-        count += level
-    return count + 1
+    """Tasks of one sweep: of each group the shards, the tree of sums, the update."""
+    count = 0
+    for group in plan.groups:
+        level = len(group)
+        count += level + 1
+        while plan.layout.fan_in and level > plan.layout.fan_in:
+            level = -(-level // plan.layout.fan_in)
+            count += level
+    return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from nmfkit.executors.each import serially
 from nmfkit.executors.plan import Plan
 from nmfkit.executors.rows import RowWriter
 from nmfkit.executors.shard import ShardRun, combine, read_ahead, without_data
-from nmfkit.loop import concluded
-from nmfkit.protocols import Model, RowStore, Shared, Source, Stats, Step
+from nmfkit.loop import aged, concluded, is_parted, renewed, retraced, unparted
+from nmfkit.protocols import Advance, Model, Parted, RowStore, Shared, Source, Stats, Step
 
 
 class LocalExecutor:
@@ -73,27 +73,51 @@ class LocalExecutor:
 
         Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
         """
-        writer = RowWriter(self.source.shape[0], self.plan.rows_resident, self._folder)
-        run = _Sweep(self, step, rows, shared, data, tiles, writer)
-        shards = self.plan.shards
-        if self._workers is None:
-            partials: Iterator[Any] = (run.shard(i, shard) for i, shard in enumerate(shards))
-            total = combine(partials, len(shards), self.plan.layout.fan_in)
-        else:
-            futures = [self._workers.submit(run.shard, i, shard) for i, shard in enumerate(shards)]
-            try:
-                # In shard order, so that of several faults the first in the matrix is the one reported.
-                results = (future.result() for future in futures)
-                total = combine(results, len(shards), self.plan.layout.fan_in)
-            finally:
-                run.stop_from(-1)
-                _settle(futures)
+        writer = self._writer()
+        total = self._over(range(len(self.plan.shards)), _Sweep(self, step, rows, shared, data, tiles, writer))
         return writer.finish(), total
 
-    def advance(self, model: Model, rows: RowStore, shared: Any) -> tuple[RowStore, float, Any]:
-        """A sweep of `model.local`: the new rows, their objective with `shared`, the following state."""
+    def advance(self, model: Model, rows: RowStore, shared: Any) -> Advance:
+        """A sweep of `model.local`: the new rows, their objective with `shared`, the following state.
+
+        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each.
+        """
+        if is_parted(model):
+            return self._advance_by_groups(model, rows, shared)
         rows, stats = self.sweep(model.local, rows, shared)
-        return rows, *concluded(model, shared, stats)
+        return Advance(rows, *concluded(model, shared, stats))
+
+    def _advance_by_groups(self, model: Parted, rows: RowStore, shared: Shared) -> Advance:
+        groups, writer = self.plan.groups, self._writer()
+        start, before = unparted(model, shared, self.plan)
+        state, kept = start, list(before)
+        for turn, shards in enumerate(groups):
+            stats = self._over(shards, _Sweep(self, model.part, rows, state, True, True, writer))
+            kept[turn] = model.kept(state, stats, kept[turn])
+            current, ends = state, turn == len(groups) - 1
+            objective, state, accepted = renewed(model, state, aged(kept, turn), ends=ends)
+        if not accepted:
+            return Advance(rows, objective, self._with_kept(retraced(model, start, before), before), False)
+        return Advance(writer.finish(), objective, self._with_kept(state, kept), True, current)
+
+    def _with_kept(self, state: Shared, kept: Sequence[Stats]) -> Shared:
+        return {**state, "kept": tuple(kept), "grouping": self.plan.grouping}
+
+    def _over(self, numbers: Sequence[int], run: _Sweep) -> Stats:
+        """The sum of the statistics of some shards, in their order."""
+        shards, count, fan_in = self.plan.shards, len(numbers), self.plan.layout.fan_in
+        if self._workers is None:
+            return combine((run.shard(i, shards[i]) for i in numbers), count, fan_in)
+        futures = [self._workers.submit(run.shard, i, shards[i]) for i in numbers]
+        try:
+            # In shard order, so that of several faults the first in the matrix is the one reported.
+            return combine((future.result() for future in futures), count, fan_in)
+        finally:
+            run.stop_from(-1)
+            _settle(futures)
+
+    def _writer(self) -> RowWriter:
+        return RowWriter(self.source.shape[0], self.plan.rows_resident, self._folder)
 
     def fetch(self, shared: Any) -> Shared:
         """The state as it is: it never leaves this process."""

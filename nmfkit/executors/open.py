@@ -12,13 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nmfkit import kernels
+from nmfkit.array_rows import is_result
 from nmfkit.check import Resolved
 from nmfkit.executors.each import Each, serially
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.plan import Layout, Plan, free_memory, make_plan, worker_budget
-from nmfkit.loop import Watcher
+from nmfkit.loop import Watcher, is_parted
 from nmfkit.protocols import Executor, Source
+from nmfkit.sketch import columns
 from nmfkit.sources.uri import is_remote
 
 Output: TypeAlias = tuple[str | os.PathLike[str] | None, Mapping[str, Any] | None]
@@ -48,11 +51,22 @@ def executing(
     """
     if machine.is_here:
         plan = local_plan(source, resolved, machine, layout=layout)
-        with LocalExecutor(source, plan, scratch=_beside(out), on_block=watcher.block) as executor:
+        scratch = _beside(out)
+        with _announcing(watcher), LocalExecutor(source, plan, scratch=scratch, on_block=watcher.block) as executor:
             yield executor
         return
     with _on_cluster(source, resolved, machine, (out, options), watcher, layout) as executor:
         yield executor
+
+
+@contextmanager
+def _announcing(watcher: Watcher) -> Iterator[None]:
+    """Let the watcher know when kernels are being compiled."""
+    before, kernels.on_compile = kernels.on_compile, watcher.note
+    try:
+        yield
+    finally:
+        kernels.on_compile = before
 
 
 @contextmanager
@@ -162,10 +176,13 @@ def _limit(machine: Machine, allowed: int | None, workers: int) -> int:
 
 def _needs(source: Source, resolved: Resolved) -> dict[str, Any]:
     return {
-        "width": sum(resolved.problem.ranks),
+        "width": columns(resolved),
         "dtype": source.dtype,
         "elementwise": resolved.model.elementwise,
         "forms_product": resolved.model.forms_product,
+        # A closing sweep keeps the rows that it started from, too.
+        "row_copies": 1 + sum(not is_result(name) for name in resolved.model.row_factors) + is_parted(resolved.model),
+        "groups": resolved.model.groups if is_parted(resolved.model) else 0,
     }
 
 

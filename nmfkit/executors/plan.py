@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from nmfkit.errors import UsageError
 from nmfkit.protocols import Source
 
 MIB = 2**20
-ELEMENTWISE_TILE = MIB
+ELEMENTWISE_TILE = 2 * MIB
 """Bytes of X in a tile whose temporaries should stay in a core's second-level cache."""
 PRODUCT_TILE = 4 * MIB
 """Bytes of X in a tile that is only multiplied: large enough for the products' full speed."""
@@ -29,6 +30,8 @@ W_COPIES = 6
 """Copies of a block's rows of W that a thread of a worker holds at most."""
 WORKER_BASE = 160 * MIB
 """Bytes that a worker process takes before it holds any data."""
+GROUPS_SHARE = 0.25
+"""Part of the memory that the statistics of all groups may take."""
 FAN_IN = 8
 """Sums that a task of the tree adds up, as far as they fit the memory."""
 
@@ -39,13 +42,14 @@ class Layout:
 
     `target` is the size of a block asked for in bytes, `shards` their number, `tile_rows` the most rows a step sees
     at once (None: whole blocks). `fan_in` is the number of shards, and then of sums, that are added up at a time
-    (0: all at once).
+    (0: all at once). `groups` is the number of groups of shards that a sweep by groups goes through.
     """
 
     target: int
     shards: int
     tile_rows: int | None
     fan_in: int = 0
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,18 @@ class Plan:
         return self.layout.tile_rows
 
     @property
+    def groups(self) -> tuple[range, ...]:
+        """Numbers of the shards of each group: every so many, so that a group has rows from all over X."""
+        count = min(self.layout.groups, len(self.shards))
+        return tuple(range(first, len(self.shards), count) for first in range(count))
+
+    @property
+    def grouping(self) -> str:
+        """The same for two plans whose groups have the same rows."""
+        rows = [[self.bounds[i] for shard in group for i in self.shards[shard]] for group in self.groups]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+    @property
     def bytes_per_sweep(self) -> int:
         """Bytes of X that a sweep reads from outside the memory of those who work on them."""
         return 0 if self.resident else max(0, self.source_bytes - self.cache_bytes * max(1, self.workers))
@@ -92,6 +108,7 @@ class Plan:
             "block_bytes": self.block_bytes,
             "tile_rows": self.tile_rows,
             "shards": len(self.shards),
+            "groups": len(self.groups),
             "memory_budget": self.memory,
             "shared_and_statistics_bytes": self.shared_bytes,
             "w_bytes": self.rows_bytes,
@@ -109,12 +126,18 @@ def make_plan(
     dtype: Any,
     elementwise: bool,
     forms_product: bool,
+    row_copies: int = 1,
+    groups: int = 0,
     memory: int | None = None,
     threads: int | None = None,
     layout: Layout | None = None,
     workers: int = 0,
 ) -> Plan:
-    """Lay out a fit whose row factors have `width` columns in all, within `memory` bytes (None: half of what is free).
+    """Lay out a fit of factors of `width` columns in all, within `memory` bytes (None: half of what is free).
+
+    `row_copies` says how often rows of that width are kept, with what serves going on. `groups` is how many groups of
+    shards a sweep would like to go through one after the other, keeping the statistics of each (0: whole sweeps); it
+    gets fewer where memory or blocks do not suffice.
 
     With `workers`, memory and threads are those of each of them. With `layout`, that of an earlier plan is kept.
     Raises `UsageError` when the shared factors and one block a thread do not fit.
@@ -126,10 +149,16 @@ def make_plan(
     budget = memory if memory is not None else free_memory() // 2
     # One H and its successor, float64 statistics of two halves for each thread, and the rule's temporaries.
     statistics = 2 * width * n * 8
-    shared = 2 * width * n * itemsize + 3 * statistics
+    shared = 4 * width * n * itemsize + 3 * statistics
     size = source_bytes(source)
     resident = source.resident and not workers
-    rows_bytes = 2 * m * width * itemsize
+    rows_width = row_copies * width
+    rows_bytes = 2 * m * rows_width * itemsize
+    if groups > 1 and memory is not None:
+        groups = max(1, min(groups, int(GROUPS_SHARE * budget) // statistics))
+    if groups:
+        # Those of all groups where they are kept in memory, and two sums of them.
+        shared += (2 + (0 if workers else layout.groups if layout else groups)) * statistics
     if memory is None and shared + statistics > 2 * budget:
         raise UsageError(
             f"{width} components of {n:,} features take {size_text(shared + statistics)} with their statistics, and "
@@ -138,9 +167,9 @@ def make_plan(
         )
     left = budget - shared - statistics
     count = max(1, min(count, left // max(1, 2 * statistics))) if memory is not None else count
-    target = layout.target if layout else _block_target(size, resident, left, count, spread)
+    target = layout.target if layout else _block_target(size, resident, left, count, spread, groups)
     if workers and not layout:
-        target = max(MIB // 16, int(target * min(1.0, size / max(1, m * width * itemsize))))
+        target = max(MIB // 16, int(target * min(1.0, size / max(1, m * rows_width * itemsize))))
     bounds = tuple(source.bounds(target))
     largest = max(size * (hi - lo) // m for lo, hi in bounds)
     count = min(count, -(-len(bounds) // spread))
@@ -148,7 +177,7 @@ def make_plan(
     in_flight = 0 if resident else count * 3 * largest
     if workers:
         # Rows of W before and after, tiles, and what is written: much, where rows of X have few entries.
-        in_flight += count * W_COPIES * max(hi - lo for lo, hi in bounds) * width * itemsize
+        in_flight += count * W_COPIES * max(hi - lo for lo, hi in bounds) * rows_width * itemsize
     left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
         needed = budget - left + largest
@@ -166,12 +195,16 @@ def make_plan(
     rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0
     cache = 0 if resident else max(0, min(int(left * 0.8), size))
-    layout = layout or Layout(
-        target,
-        min(len(bounds), _shard_count(count, workers, statistics)),
-        _tile_rows(source, n, itemsize, elementwise, forms_product),
-        _fan_in(count, workers, statistics, budget),
-    )
+    if not layout:
+        # Of each group every thread should have a shard.
+        groups = max(1, min(groups, len(bounds) // (count * spread)))
+        layout = Layout(
+            target,
+            min(len(bounds), groups * _shard_count(count, workers, statistics)),
+            _tile_rows(source, n, itemsize, elementwise, forms_product),
+            _fan_in(count, workers, statistics, budget),
+            groups,
+        )
     return Plan(
         layout=layout,
         threads=count,
@@ -221,10 +254,10 @@ def source_bytes(source: Source) -> int:
     return int(source.nnz * (itemsize + 4) + m * 8)
 
 
-def _block_target(size: int, resident: bool, left: int, threads: int, spread: int) -> int:
-    # Enough blocks to balance the threads, none so small that its fixed costs show.
-    even = size // (4 * threads * spread)
-    target = max(MIB, min(BLOCK, even))
+def _block_target(size: int, resident: bool, left: int, threads: int, spread: int, groups: int) -> int:
+    # Enough blocks to balance the threads, in every group, none so small that its fixed costs show.
+    even = size // (max(4, groups) * threads * spread)
+    target = max(MIB if groups < 2 else MIB // 16, min(BLOCK, even))
     return target if resident else max(MIB // 16, min(target, left // (8 * threads)))
 
 

@@ -21,8 +21,8 @@ OFTEN = 2.0
 class Progress:
     """Hears of the blocks that workers have done, and tells `watcher` of them and of a worker that lags behind."""
 
-    def __init__(self, client: Client, run: str, shards: int, watcher: Watcher) -> None:
-        self._client, self._topic, self._shards = client, topic(run), shards
+    def __init__(self, client: Client, run: str, watcher: Watcher) -> None:
+        self._client, self._topic, self._shards = client, topic(run), 0
         self._watcher = watcher
         self._lock = threading.Lock()
         self._sweep = -1
@@ -30,10 +30,10 @@ class Progress:
         self._said = 0.0
         client.subscribe_topic(self._topic, self._hear)
 
-    def begin(self, sweep: int) -> None:
-        """Sweep number `sweep` starts: words on earlier ones are of no interest any more."""
+    def begin(self, sweep: int, shards: int) -> None:
+        """So many shards of sweep number `sweep` start: words on earlier ones are of no interest any more."""
         with self._lock:
-            self._sweep, self._parts, self._said = sweep, {}, time.monotonic()
+            self._sweep, self._shards, self._parts, self._said = sweep, shards, {}, time.monotonic()
 
     def end(self) -> None:
         """The sweep has ended."""

@@ -25,8 +25,8 @@ from nmfkit.executors.block_rows import BlockWriter, blob_name
 from nmfkit.executors.cache import BlockCache
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.shard import Bounds, ShardRun, combine, read_ahead, without_data
-from nmfkit.loop import concluded
-from nmfkit.protocols import RowStore, Shared, Source, Stats
+from nmfkit.loop import concluded, renewed, retraced
+from nmfkit.protocols import Parted, RowStore, Shared, Source, Stats
 from nmfkit.stats import widen
 
 PLUGIN = "nmfkit"
@@ -138,15 +138,38 @@ class StateName:
 
     def open(self) -> Any:
         """The state, read once by a worker."""
-        return self._kept(lambda: patiently(lambda: self.blobs.get_state(self.name)))
+        return self._kept(self.load)
 
     def write(self, state: Any) -> None:
         """Write the state, and keep it here for the next sweep."""
-        patiently(lambda: self.blobs.put_state(self.name, state))
+        self.save(state)
         self._kept(lambda: state)
+
+    def load(self) -> Any:
+        """What the blob holds; it is not kept here."""
+        return patiently(lambda: self.blobs.get_state(self.name))
+
+    def save(self, state: Any) -> None:
+        """Write the blob, and keep nothing here."""
+        patiently(lambda: self.blobs.put_state(self.name, state))
 
     def _kept(self, make: Callable[[], Any]) -> Any:
         return shelf().known(f"states {self.run}", self.name, STATES, make)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A group's turn in a sweep: names of what it left `before`, of what it will have `left`, of what all groups seen
+    by then have left, in order, each with its age in turns, and of the state that follows. The turn that `ends` the
+    sweep knows the `start` of it, too: its state, and what all groups had left by then.
+    """
+
+    before: StateName | None
+    left: StateName
+    seen: tuple[tuple[int, StateName], ...]
+    following: StateName
+    ends: bool
+    start: tuple[Parcel | StateName, tuple[StateName, ...]]
 
 
 @dataclass(frozen=True)
@@ -188,6 +211,7 @@ class Outcome(NamedTuple):
     """The end of a sweep of a model: its objective, names of factors, reports."""
 
     objective: float
+    accepted: bool
     names: tuple[str, ...]
     reports: tuple[ShardReport, ...]
 
@@ -229,9 +253,26 @@ def conclude(errand: Errand, model: Parcel, following: StateName, *partials: Par
     """The objective of a sweep of `model`, and the next shared state, which is written as `following`."""
     total = merge(*partials)
     shared: Shared = errand.shared.open()
-    objective, state = concluded(model.open(), shared, total.stats)
-    following.write(state)
-    return Outcome(objective, total.names, total.reports)
+    end = concluded(model.open(), shared, total.stats)
+    following.write(end.following)
+    return Outcome(end.objective, end.accepted, total.names, total.reports)
+
+
+def conclude_turn(errand: Errand, model: Parcel, turn: Turn, *partials: Partial) -> Outcome:
+    """The end of a group's turn: what it leaves and the next shared state are written under the names of `turn`."""
+    total = merge(*partials)
+    parted: Parted = model.open()
+    shared: Shared = errand.shared.open()
+    before = None if turn.before is None else turn.before.load()
+    left = parted.kept(shared, total.stats, before)
+    turn.left.save(left)
+    # One after the other: together they may be much larger than any one.
+    seen = ((age, left if name == turn.left else name.load()) for age, name in turn.seen)
+    end = renewed(parted, shared, seen, ends=turn.ends)
+    start, kept = turn.start
+    following = end.following if end.accepted else retraced(parted, start.open(), (name.load() for name in kept))
+    turn.following.write(following)
+    return Outcome(end.objective, end.accepted, total.names, total.reports)
 
 
 def run_batch(passport: Passport, function: Parcel, items: list[Any]) -> list[Any]:

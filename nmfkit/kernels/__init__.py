@@ -1,4 +1,4 @@
-"""The table of numeric kernels: plain functions, each with a NumPy reference and a fast version.
+"""The table of numeric kernels: plain functions, each with a NumPy reference and a compiled version.
 
 | name | result |
 |---|---|
@@ -6,14 +6,21 @@
 | `csr_dot(values, indices, indptr, n, b)` | x b, (rows, r) |
 | `csr_tdot(values, indices, indptr, n, b)` | xᵀ b, (n, r) |
 | `csr_dense(values, indices, indptr, n)` | x, (rows, n) |
+| `hals(f, q, c, inner)` | sweeps of HALS over the columns of f, (rows, r) |
+| `kl_split(x, y)` | Σ x ln(x/ŷ) − x; y becomes x/ŷ |
+| `beta_split(x, y, beta, pos, neg)` | Σ d_β(x, ŷ); ŷ^(β−1) and x ŷ^(β−2) |
+| `kl_rows(values, indices, indptr, w, h, left, right)` | Σ x ln(x/ŷ) − x, R hᵀ, Rᵀ w with R = x/ŷ on a CSR pattern |
+| `totals(x)` | sums, squares, count and range of a dense tile |
+| `scd_rows(values, indices, indptr, w, h, sums, …)` | coordinate steps for KL in the rows of w |
 
-The reference (`reference.py`) runs on any array that NumPy's dispatch reaches. Host arrays take SciPy's
-compiled products, and `sampled_product` a numba loop once the work outweighs compiling it: which one
-depends on sizes alone, so a fit repeats bit for bit.
+The reference (`reference.py`) runs on any array that NumPy's dispatch reaches; the compiled versions on host arrays,
+once the work outweighs compiling them. Which one runs depends on sizes alone, so a fit repeats bit for bit. A caller
+that goes through its data in tiles says with `whole` how many rows they are tiles of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,34 +30,56 @@ from nmfkit.kernels import reference
 
 Array = npt.NDArray[Any]
 
+on_compile: Callable[[str], None] | None = None
+"""Called with a sentence, once, where compiling takes longer than a third of a second; from another thread."""
+
 JIT_WORK = 2**22
-"""Multiplications in one call above which a compiled loop pays for its compilation (about a second)."""
+"""Nanoseconds of NumPy's time in one call, roughly, above which compiling (a second or two) pays within a fit."""
+LANES = 16
+"""Columns of a thin factor that cost as much as one."""
+PRODUCT, LOG, POWER, TOTALS = 0.25, 3, 10, 6
+"""Nanoseconds for one product in SciPy, for the terms of one entry of KL and of another β in NumPy."""
+
+
+def _compiled(work: float, rows: int, whole: int, *arrays: Array) -> bool:
+    """Whether the work of all tiles together pays for compiling, on host arrays of floats."""
+    if work * max(1.0, whole / max(rows, 1)) < JIT_WORK or not _on_host(*arrays):
+        return False
+    return np.result_type(*(a.dtype for a in arrays if a.dtype.kind not in "iu")) in (np.float32, np.float64)
 
 
 def _on_host(*arrays: Array) -> bool:
     return all(type(a) is np.ndarray for a in arrays)
 
 
-def sampled_product(u: Array, v: Array, indices: Array, indptr: Array) -> Array:
+def sampled_product(u: Array, v: Array, indices: Array, indptr: Array, *, whole: int = 0) -> Array:
     """(u v) at the entries of a CSR pattern: `u` (rows, k), `v` (k, n) -> (nnz,)."""
-    if _on_host(u, v, indices, indptr) and len(indices) * u.shape[1] >= JIT_WORK:
-        from nmfkit.kernels import cpu
+    if _compiled(len(indices) * u.shape[1], len(u), whole, u, v, indices, indptr):
+        from nmfkit.kernels.cpu import sparse
 
-        return cpu.sampled_product(u, v, indices, indptr)
+        return sparse.sampled_product(u, v, indices, indptr)
     return reference.sampled_product(u, v, indices, indptr)
 
 
-def csr_dot(values: Array, indices: Array, indptr: Array, n: int, b: Array) -> Array:
+def csr_dot(values: Array, indices: Array, indptr: Array, n: int, b: Array, *, whole: int = 0) -> Array:
     """x b for CSR x (rows, n), `b` (n, r) -> (rows, r)."""
+    if _compiled(PRODUCT * len(values) * max(b.shape[1], LANES), len(indptr) - 1, whole, values, indices, indptr, b):
+        from nmfkit.kernels.cpu import sparse
+
+        return sparse.csr_dot(values, indices, indptr, b)
     if _on_host(values, b):
-        return np.asarray(_scipy(values, indices, indptr, n) @ np.ascontiguousarray(b))
+        return _in_double(_scipy(values, indices, indptr, n), b)
     return reference.csr_dot(values, indices, indptr, n, b)
 
 
-def csr_tdot(values: Array, indices: Array, indptr: Array, n: int, b: Array) -> Array:
+def csr_tdot(values: Array, indices: Array, indptr: Array, n: int, b: Array, *, whole: int = 0) -> Array:
     """xᵀ b for CSR x (rows, n), `b` (rows, r) -> (n, r)."""
+    if _compiled(PRODUCT * len(values) * max(b.shape[1], LANES), len(indptr) - 1, whole, values, indices, indptr, b):
+        from nmfkit.kernels.cpu import sparse
+
+        return sparse.csr_tdot(values, indices, indptr, n, b)
     if _on_host(values, b):
-        return np.asarray(_scipy(values, indices, indptr, n).T @ np.ascontiguousarray(b))
+        return _in_double(_scipy(values, indices, indptr, n).T, b)
     return reference.csr_tdot(values, indices, indptr, n, b)
 
 
@@ -61,7 +90,102 @@ def csr_dense(values: Array, indices: Array, indptr: Array, n: int) -> Array:
     return reference.csr_dense(values, indices, indptr, n)
 
 
+def _in_double(x: Any, b: Array) -> Array:
+    """X b with sums in float64: SciPy adds up term by term, and a row may store a million."""
+    product = x.astype(np.float64) @ np.ascontiguousarray(b, dtype=np.float64)
+    return np.asarray(product, dtype=np.result_type(x.dtype, b.dtype))
+
+
 def _scipy(values: Array, indices: Array, indptr: Array, n: int) -> Any:
     from scipy.sparse import csr_array
 
     return csr_array((values, indices, indptr), shape=(len(indptr) - 1, n), copy=False)
+
+
+def hals(f: Array, q: Array, c: Array, inner: int, *, whole: int = 0) -> Array:
+    """`inner` sweeps f_k ← max(0, f_k + (c_k − F q_k) / q_kk): `f` (rows, r), `q` (r, r), `c` (rows, r) or (1, r).
+
+    A column with q_kk ≤ 0 becomes 0 where c_k < 0 and stays as it is elsewhere.
+    """
+    if _compiled(inner * f.size * (4 + f.shape[1] / 8), len(f), whole, f, q, c):
+        from nmfkit.kernels.cpu import sweeps
+
+        return sweeps.hals(f, q, c, inner)
+    return reference.hals(f, q, c, inner)
+
+
+def kl_split(x: Array, y: Array, *, whole: int = 0) -> float:
+    """Σ x ln(x/ŷ) − x, with x/ŷ in the place of ŷ: `x`, `y` (rows, n), `y` overwritten.
+
+    The value is infinite where x > 0 = ŷ; the ratios are those of ŷ kept above a floor.
+    """
+    if _compiled(LOG * x.size, len(x), whole, x, y):
+        from nmfkit.kernels.cpu import dense
+
+        return dense.kl_split(x, y)
+    return reference.kl_split(x, y)
+
+
+def beta_split(x: Array, y: Array, beta: float, pos: Array, neg: Array, *, whole: int = 0) -> float:
+    """Σ d_β(x, ŷ), with ŷ^(β−1) in `pos` and x ŷ^(β−2) in `neg`: all (rows, n), `pos` may be `y`, β ∉ {1, 2}."""
+    if _compiled(POWER * x.size, len(x), whole, x, y, pos, neg):
+        from nmfkit.kernels.cpu import dense
+
+        return dense.beta_split(x, y, beta, pos, neg)
+    return reference.beta_split(x, y, beta, pos, neg)
+
+
+def totals(x: Array, *, whole: int = 0) -> tuple[Array, Array, float, int, float, float]:
+    """Row sums, column sums, Σ x², number of entries other than 0, smallest, largest: `x` (rows, n), both > 0.
+
+    In float64; a NaN anywhere makes both ends of the range NaN.
+    """
+    if _compiled(TOTALS * x.size, len(x), whole, x):
+        from nmfkit.kernels.cpu.totals import totals as compiled_totals
+
+        return compiled_totals(x)
+    return reference.totals(x)
+
+
+def kl_rows(
+    values: Array,
+    indices: Array,
+    indptr: Array,
+    w: Array,
+    h: Array,
+    left: bool,
+    right: bool,
+    *,
+    whole: int = 0,
+) -> tuple[float, Array | None, Array | None]:
+    """Σ x ln(x/ŷ) − x, R hᵀ (rows, r) if `left`, Rᵀ w (n, r) if `right`: R = x/ŷ on the pattern of CSR x, ŷ = w h."""
+    if _compiled(len(values) * (LOG + 2 * w.shape[1]), len(w), whole, values, indices, indptr, w, h):
+        from nmfkit.kernels.cpu import sparse_kl
+
+        return sparse_kl.kl_rows(values, indices, indptr, w, h, left, right)
+    return reference.kl_rows(values, indices, indptr, w, h, left, right, csr_dot, csr_tdot)
+
+
+def scd_rows(
+    values: Array,
+    indices: Array,
+    indptr: Array,
+    w: Array,
+    h: Array,
+    sums: Array,
+    inner: int,
+    l1: float,
+    l2: float,
+    floor: float,
+    *,
+    whole: int = 0,
+) -> Array:
+    """`inner` sweeps of coordinate steps for Σ x ln(x/ŷ) − x + ŷ + l1 w + ½ l2 w²: `w` (rows, r), `h` (r, n) fixed.
+
+    `sums` (r,) are those of h's rows. No step raises a row's objective, and no entry ends below `floor`.
+    """
+    if _compiled(10 * inner * len(values) * w.shape[1], len(w), whole, values, indices, indptr, w, h):
+        from nmfkit.kernels.cpu import coordinates
+
+        return coordinates.scd_rows(values, indices, indptr, w, h, sums, inner, l1, l2, floor)
+    return reference.scd_rows(values, indices, indptr, w, h, sums, inner, l1, l2, floor)

@@ -63,6 +63,51 @@ class Doubling:
         return float(stats["total"]) + float(shared["by"])
 
 
+class Tallying(Doubling):
+    """The same by groups: the number grows by a thousandth of the sum that all groups have left."""
+
+    groups = 3
+
+    def part(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """Rows times the shared number, and that number for every entry."""
+        return {"w": shared["by"] * rows["w"]}, {"total": shared["by"] * float(np.sum(x.values))}
+
+    def kept(self, shared: Shared, stats: Stats, before: Stats | None) -> Stats:
+        """What the group has passed, and how often."""
+        del shared
+        return {"total": np.full(2, stats["total"]), "turns": 1.0 if before is None else before["turns"] + 1}
+
+    def bound(self, shared: Shared, total: Stats) -> float:
+        """What all groups left, their turns, and the number."""
+        return float(total["total"][0] + total["turns"] + shared["by"])
+
+    def fading(self, shared: Shared) -> float:
+        """Half, but after a sweep was undone."""
+        return 1.0 if "undone" in shared else 0.5
+
+    def renew(self, shared: Shared, total: Stats, faded: Stats, *, ends: bool) -> Shared:
+        """A little more."""
+        more = {"by": shared["by"] + float(faded["total"][0]) / 1000, "ends": shared.get("ends", 0) + int(ends)}
+        return {**shared, **more, "turns": total["turns"]}
+
+    def overshot(self, shared: Shared, objective: float) -> bool:
+        """The third sweep is one too many, the first time."""
+        del objective
+        return shared.get("ends") == 2 and "undone" not in shared
+
+    def regrouped(self, shared: Shared) -> Shared:
+        """Nothing refers to groups."""
+        return shared
+
+    def retrace(self, shared: Shared) -> Shared:
+        """As it was, without fading."""
+        return {**shared, "undone": True}
+
+    def closing(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """As a sweep that has no groups."""
+        return self.local(x, rows, shared)
+
+
 def numbered(item: int) -> tuple[int, int]:
     """The item and its square."""
     return item, item * item
@@ -90,13 +135,13 @@ class ExecutorContract(Contract):
 
     @contextmanager
     def running(
-        self, layout: Layout, source: Callable[[Array, list[tuple[int, int]]], Source] = Chunked
+        self, layout: Layout, source: Callable[[Array, list[tuple[int, int]]], Source] = Chunked, groups: int = 1
     ) -> Iterator[Executor]:
         """The executor on a matrix laid out as told."""
         x, chunks, shards, threads = layout
         opened = source(x, chunks)
         plan = make_plan(opened, width=2, dtype=x.dtype, elementwise=False, forms_product=False, threads=threads)
-        executor = self.make(opened, replace(plan, shards=shards))
+        executor = self.make(opened, replace(plan, shards=shards, layout=replace(plan.layout, groups=groups)))
         try:
             yield executor
         finally:
@@ -169,14 +214,54 @@ class ExecutorContract(Contract):
             rows, _ = executor.sweep(product, None, {"v": v})
             shared: Any = {"by": 3.0}
             for sweep in range(3):
-                rows, objective, shared = executor.advance(model, rows, shared)
-                assert_close(objective, float(np.sum(x)) + 3 * 2**sweep, "the objective")
+                new = executor.advance(model, rows, shared)
+                rows, shared = new.rows, new.following
+                assert_close(new.objective, float(np.sum(x)) + 3 * 2**sweep, "the objective")
             state = executor.fetch(shared)
             assert state["by"] == 24, f"the state that follows is {state}"
             assert_close(state["h"], np.ones((2, 3)), "an array of the state that follows")
             assert_close(rows.read(0, len(x))["w"], 3 * 6 * 12 * (x @ v), "the rows")
             one, other = rows.read(0, 1)["w"], rows.part(0, len(x)).read(0, 1)["w"]
             assert_close(one, other, "a part of the rows")
+
+    @law(layouts(), st.integers(1, 4))
+    def test_groups_take_their_turns(self, layout: Any, groups: int) -> None:
+        x, chunks, shards, _ = layout
+        model: Any = Tallying()
+        groups = min(groups, len(shards))
+        with self.running(layout, groups=groups) as executor:
+            rows, _ = executor.sweep(product, None, {"v": np.ones((x.shape[1], 1))})
+            expected, left, by = rows.read(0, len(x))["w"], np.zeros(groups), 3.0
+            shared: Any = {"by": by}
+            for sweep in range(4):
+                new = executor.advance(model, rows, shared)
+                assert new.accepted == (sweep != 2), f"sweep {sweep} counts: {new.accepted}"
+                if sweep == 1:  # a plain state goes on as a held one does
+                    new = new._replace(following=executor.fetch(new.following))
+                if sweep == 2:
+                    by += float(np.sum(left)) / 1000
+                    rows, shared = new.rows, new.following
+                    continue
+                for group in range(groups):
+                    current = by
+                    of_group = [chunks[i] for shard in shards[group::groups] for i in shard]
+                    for lo, hi in of_group:
+                        expected[lo:hi] *= by
+                    left[group] = by * sum(float(np.sum(x[lo:hi])) for lo, hi in of_group)
+                    fading = 1.0 if sweep > 2 else 0.5
+                    by += sum(fading ** ((group - g) % groups) * left[g] for g in range(groups)) / 1000
+                rows, shared = new.rows, new.following
+                assert_close(rows.read(0, len(x))["w"], expected, f"rows after sweep {sweep}")
+                turns = min(sweep + 1, 3) * groups
+                assert_close(new.objective, np.sum(left) + turns + current, "the bound")
+                assert_close(executor.fetch(new.current)["by"], current, "the number of the last turn")
+            state = executor.fetch(shared)
+            assert_close(state["by"], by, "the number that follows")
+            assert state["ends"] == 3, f"{state['ends']} of 3 sweeps have ended"
+            assert len(state["kept"]) == groups, "what a group has left is lost"
+            assert state["grouping"] == executor.plan.grouping, "a plain state does not say whose it is"
+            after = executor.sweep(model.closing, rows, shared)[0]
+            assert_close(after.read(0, len(x))["w"], by * expected, "rows of a sweep with what follows")
 
     @law(layouts(), st.integers(0, 9))
     def test_independent_calls_come_back_in_order(self, layout: Any, count: int) -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from nmfkit.blocks import Array, Block, Dense
 from nmfkit.lowrank import LowRank
-from nmfkit.protocols import HasGram, HasSplit
+from nmfkit.protocols import Halves, HasEager, HasGram, HasJoint, HasPulled, HasSplit
 from nmfkit.stats import add, widen
 from nmfkit.surrogate import gradient
+from nmfkit.terms import pulled_back
 from nmfkit.testing import strategies as some
 from nmfkit.testing.compare import as_array, assert_close, roundoff
 from nmfkit.testing.device import to_device, to_host
@@ -106,6 +107,45 @@ class LossContract(Contract):
             found = float(np.sum((pos - neg) * direction))
             atol = 1e-6 * size + roundoff(loss, x) / EPSILON
             _assert_slope(found, values, atol, "pos − neg and the central difference of value")
+
+    @law(data)
+    def test_one_pass_gives_what_two_give(self, case: some.Case) -> None:
+        loss = self.needs(HasPulled)
+        for x in some.blocks_of(case.x):
+            for left, right in ((True, False), (False, True), (True, True)):
+                pulls = loss.pulled(x, case.y, left=left, right=right)
+                if pulls is None:
+                    continue
+                value = loss.value(x, LowRank(case.w, case.h))
+                assert_close(pulls.value, value, "value in one pass", rtol=1e-8, atol=roundoff(loss, x))
+                for asked, found, side in zip((left, right), pulls[1:], sides_of(loss, x, case), strict=True):
+                    assert (found is not None) or not asked, f"nothing for {side.name}"
+                    if found is not None:
+                        expected = pulled_back(loss.split(x, case.y), side.term.other, side.term.turned).formed()
+                        for name, one, two in zip(expected._fields, found.formed(), expected, strict=True):
+                            assert_close(one + 0 * two, two, f"{name} of {side.name} in one pass", rtol=1e-8)
+
+    @law(data, st.data())
+    def test_a_joint_surrogate_lies_above_the_loss_for_both_factors(self, case: some.Case, more: Any) -> None:
+        loss = self.needs(HasJoint)
+        t = [more.draw(some.arrays(f.shape, some.multipliers), label="t") for f in (case.w, case.h)]
+        w, h = case.w * t[0], case.h * t[1]
+        for x in some.blocks_of(case.x):
+            of_w, of_h = sides_of(loss, x, case)
+            rise_w, size_w = majorant(loss.surrogate(of_w.halves()), of_w.f, t[0])
+            moved = loss.positive(LowRank(w, case.h)).T.dot(w).form()
+            halves = Halves(moved, of_h.halves().neg)
+            rise_h, size_h = majorant(loss.surrogate(halves), of_h.f, t[1].T)
+            now, then = loss.value(x, case.y), loss.value(x, LowRank(w, h))
+            slack = 1e-9 * (abs(now) + abs(then) + size_w + size_h) + roundoff(loss, x)
+            assert then - now <= rise_w + rise_h + slack, f"the loss rises by {then - now!r}"
+
+    @law(data)
+    def test_an_eager_surrogate_touches_the_loss(self, case: some.Case) -> None:
+        loss = self.needs(HasEager)
+        for side in sides_of(loss, Dense(case.x), case):
+            eager, sure = (gradient(make(side.halves())) for make in (loss.eager, loss.surrogate))
+            assert_close(eager, sure, f"the slopes of both surrogates in {side.name}")
 
     @law(data)
     def test_surrogate_keeps_the_sign_contract(self, case: some.Case) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nmfkit.blocks import Array
 from nmfkit.gram import Gram
-from nmfkit.protocols import HasProx, HasQuadratic, HasSurrogate
+from nmfkit.protocols import HasEntrywise, HasProx, HasQuadratic, HasSurrogate
 from nmfkit.stats import add, widen
 from nmfkit.surrogate import gradient
 from nmfkit.testing import strategies as some
@@ -97,6 +97,15 @@ class RegularizerContract(Contract):
         for power, c in part.surrogate(f, part.stat(f)).items():
             assert power <= 1 or (c >= 0).all(), f"a negative coefficient at power {power} > 1"
             assert power >= 1 or (c <= 0).all(), f"a positive coefficient at power {power} < 1"
+
+    @law(some.factors())
+    def test_entrywise_weights_give_the_penalty(self, f: Array) -> None:
+        part = self.needs(HasEntrywise)
+        linear, square = part.entrywise()
+        assert linear >= 0, "a negative weight"
+        assert square >= 0, "a negative weight"
+        found = linear * float(np.sum(f)) + 0.5 * square * float(np.sum(np.square(f)))
+        assert_close(found, self.penalty(f), "λ₁ Σ f + ½ λ₂ Σ f², and the penalty")
 
     @law(some.factors(), st.floats(0.01, 100), st.data())
     def test_prox_beats_its_rivals(self, f: Array, step: float, more: Any) -> None:

@@ -75,6 +75,26 @@ def nmfkit_update_rules() -> list[PartSpec]:
             examples=("hals", "hals:3,settle=0"),
             preference=20,
         ),
+        PartSpec(
+            "scd",
+            "coordinate descent for counts: Newton steps in each entry of W, for kl",
+            f"{_HERE}.scd:CoordinateDescent",
+            aliases=("coordinate-descent",),
+            examples=("scd", "scd:inner=1"),
+        ),
+        PartSpec(
+            "online",
+            "incremental: H is renewed several times a sweep, for fewer reads of data on disk",
+            f"{_HERE}.online:Online",
+            aliases=("incremental",),
+            examples=("online", "online:mu,parts=3,visits=1", "online:hals,parts=3"),
+        ),
+        PartSpec(
+            "compressed",
+            "hals begun on a randomized sketch of the matrix: few reads of data that are slow to read",
+            f"{_HERE}.compressed:Compressed",
+            examples=("compressed", "compressed:power=1,oversample=4"),
+        ),
     ]
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmfkit.blocks import Array, Block, Dense, Linear
+from nmfkit import kernels
+from nmfkit.blocks import CSR, Array, Block, Dense, Linear
 from nmfkit.lowrank import LowRank
-from nmfkit.protocols import Halves, Split
+from nmfkit.protocols import Halves, Pulled, Pulls, Split
 from nmfkit.surrogate import Surrogate
 
 
@@ -64,6 +65,8 @@ class Frobenius:
 
     def offset(self, x: Block) -> float:
         """½ Σ x², the value at ŷ = 0."""
+        if isinstance(x, Dense) and x.values.size:
+            return 0.5 * float(kernels.totals(x.values, whole=x.whole)[2])
         return 0.5 * float(np.sum(np.square(x.values, dtype=np.float64)))
 
 
@@ -96,6 +99,22 @@ class KullbackLeibler:
             total = float(np.sum(np.where(v > 0, terms, 0), dtype=np.float64))
         return total + y.sum()
 
+    def pulled(self, x: Block, y: LowRank, *, left: bool, right: bool) -> Pulls:
+        """Value and halves in one pass; ŷ is formed tile by tile, or entry by entry on x's pattern."""
+        if isinstance(x, CSR):
+            found = kernels.kl_rows(x.values, x.indices, x.indptr, y.u, y.v, left, right, whole=x.whole)
+            value, neg_w, neg_h = found
+        else:
+            ratio = y.u @ y.v
+            value = kernels.kl_split(x.values, ratio, whole=x.whole)
+            neg_w, neg_h = ratio @ y.v.T if left else None, ratio.T @ y.u if right else None
+        # All rows of W are pulled alike; what H is pulled by adds up over blocks, so it keeps its form.
+        return Pulls(
+            value + y.sum(),
+            None if neg_w is None else Pulled(np.sum(y.v, axis=1)[None, :], neg_w),
+            None if neg_h is None else Pulled(y.ones().T.dot(y.u), neg_h),
+        )
+
     def split(self, x: Block, y: LowRank) -> Split:
         """pos = 1 (never formed), neg = x / ŷ on x's pattern."""
         ratio = _above_zero(y.at(x), 1.0)
@@ -104,6 +123,10 @@ class KullbackLeibler:
     def surrogate(self, halves: Halves) -> Surrogate:
         """{1: pos, 0: −neg}."""
         return {1.0: halves.pos, 0.0: -halves.neg}
+
+    def positive(self, y: LowRank) -> LowRank:
+        """1 everywhere, whatever ŷ."""
+        return y.ones()
 
 
 @dataclass(frozen=True)
@@ -129,6 +152,19 @@ class BetaDivergence:
             terms = _itakura_saito(v, at) if self.beta == 0 else _general(v, at, self.beta)
         return float(np.sum(terms, dtype=np.float64))
 
+    def pulled(self, x: Block, y: LowRank, *, left: bool, right: bool) -> Pulls | None:
+        """Value and halves in one pass over a dense tile; None for a sparse one."""
+        if not isinstance(x, Dense):
+            return None
+        pos = y.u @ y.v
+        neg = np.empty_like(pos)
+        value = kernels.beta_split(x.values, pos, self.beta, pos, neg, whole=x.whole)
+        return Pulls(
+            value,
+            Pulled(pos @ y.v.T, neg @ y.v.T) if left else None,
+            Pulled(pos.T @ y.u, neg.T @ y.u) if right else None,
+        )
+
     def split(self, x: Block, y: LowRank) -> Split:
         """pos = ŷ^(β−1) everywhere, neg = x ŷ^(β−2) on x's pattern."""
         at = _above_zero(y.form(), max(2 - self.beta, 1.0))  # it is divided by, whatever β
@@ -141,6 +177,10 @@ class BetaDivergence:
     def surrogate(self, halves: Halves) -> Surrogate:
         """{max(β, 1): pos, min(β − 1, 1): −neg}."""
         return {max(self.beta, 1.0): halves.pos, min(self.beta - 1, 1.0): -halves.neg}
+
+    def eager(self, halves: Halves) -> Surrogate:
+        """{1: pos, 0: −neg}: t = neg / pos, without the root that majorising takes of it (Févotte & Idier, sec. 4)."""
+        return {1.0: halves.pos, 0.0: -halves.neg}
 
 
 def power(a: Array, p: float) -> Array:

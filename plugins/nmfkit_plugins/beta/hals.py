@@ -7,12 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from nmfkit import kernels
 from nmfkit.blocks import Array, Block
 from nmfkit.gram import Gram
 from nmfkit.protocols import HasGram, HasQuadratic, Moment, Penalty, Term
-
-TILE = 2**20
-"""Bytes of F that stay in a core's cache through all steps of their sweeps."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class HALS:
 
     inner: int = 4
     settle: int = 10
+    extrapolate: bool = True
 
     needs: ClassVar[tuple[type, ...]] = (HasGram,)
     accepts: ClassVar[tuple[type, ...]] = (HasQuadratic,)
@@ -60,19 +59,15 @@ class HALS:
         total = Gram(prepared, gathered)
         for quadratic in penalty.quadratics(f):
             total = total.plus(quadratic)
-        new = np.empty_like(f, dtype=np.result_type(f, total.c))
-        q = total.q.astype(new.dtype, copy=False)
         inner = self.inner if moment.sweep >= self.settle else 1
-        step = max(1, TILE // (new.shape[1] * new.dtype.itemsize))
-        for lo in range(0, len(new), step):
-            rows = slice(lo, lo + step)
-            # Columns of F as contiguous rows: each step is then one product of a row of Q with them all.
-            columns = f[rows].T.astype(new.dtype, order="C", copy=True)
-            targets = total.c[rows].T.astype(new.dtype, order="C", copy=True)
-            for _ in range(inner):
-                _sweep(columns, q, targets)
-            new[rows] = columns.T
-        return new
+        return kernels.hals(f, total.q, total.c, inner, whole=moment.whole)
+
+    def ahead(self, f: Array, past: Array, weight: float) -> Array:
+        """max(f + weight · (f − past), 0)."""
+        if weight == 0:
+            return f
+        further: Array = np.maximum(f + f.dtype.type(weight) * (f - past), 0)
+        return further
 
     def constant(self, loss: Any, x: Block) -> float:
         """½ Σ x²."""
@@ -83,15 +78,3 @@ class HALS:
         del term
         f = f.astype(np.float64, copy=False)  # rank columns only, and the two terms nearly cancel
         return float(0.5 * np.sum((f.T @ f) * prepared) - np.sum(f * gathered))
-
-
-def _sweep(columns: Array, q: Array, targets: Array) -> None:
-    """One pass over the r columns, stored as rows of `columns` (r, rows), in place."""
-    diagonal = np.diagonal(q).tolist()
-    for k, curvature in enumerate(diagonal):
-        if curvature > 0:
-            step = (targets[k] - q[k] @ columns) / curvature
-            columns[k] = np.maximum(columns[k] + step, 0)
-        else:
-            # The other factor's column is zero, so only a linear penalty is left, which zero minimises.
-            columns[k] = np.where(targets[k] < 0, 0, columns[k])

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmfkit.blocks import Array, Block
-from nmfkit.protocols import HasSplit, HasSurrogate, Moment, Penalty, Pulled, Stats, Term
+from nmfkit.protocols import HasEager, HasSplit, HasSurrogate, Moment, Penalty, Pulled, Stats, Term
 from nmfkit.surrogate import plus, root
+from nmfkit.terms import offers
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,15 @@ class Multiplicative:
 
     Never raises the objective (the surrogates' sum majorises it). Zero is a fixed point of any product, so
     entries are kept at or above a floor far below the data's scale.
+
+    With `extrapolate`, f̃ lies ahead of the factor by part of what its last step added (Hien, Leplat & Gillis, Block
+    majorization minimization with extrapolation, 2024), and losses that know a longer step than the majorising one
+    take it; a model undoes a sweep that raised the objective. With `joint`, both factors step from one ŷ where the
+    loss allows it (Kullback–Leibler: as expectation maximisation, Hofmann, Machine Learning 42, 2001).
     """
+
+    extrapolate: bool = True
+    joint: bool = True
 
     needs: ClassVar[tuple[type, ...]] = (HasSplit,)
     accepts: ClassVar[tuple[type, ...]] = (HasSurrogate,)
@@ -43,7 +52,9 @@ class Multiplicative:
     def update(self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, moment: Moment) -> Array:
         """f̃ times the root of the surrogates, at least the floor."""
         del prepared
-        surrogate = plus(loss.surrogate(gathered.formed()), *penalty.surrogates(f))
+        halves = gathered.formed()
+        longer = not moment.safe and offers(loss, HasEager)
+        surrogate = plus((loss.eager if longer else loss.surrogate)(halves), *penalty.surrogates(f))
         updated: Array = np.maximum(f * root(surrogate), moment.floor)
         return updated
 
@@ -55,4 +66,16 @@ class Multiplicative:
     def value(self, term: Term, f: Array, prepared: Stats, gathered: Stats) -> float:
         """The loss, where the next gathering needs ŷ formed anyway."""
         del f, prepared, gathered
-        return float(term.loss.value(term.x, term.y))
+        return term.value()
+
+    def ahead(self, f: Array, past: Array, weight: float) -> Array:
+        """f + weight · max(f − past, 0): never below f, so no entry comes near zero by it."""
+        if weight == 0:
+            return f
+        further: Array = f + f.dtype.type(weight) * np.maximum(f - past, 0)
+        return further
+
+    def moved(self, gathered: Pulled, term: Term) -> Pulled:
+        """The positive half with the other factor as it is now; the negative one stays."""
+        pos = term.loss.positive(term.y)
+        return Pulled((pos.T if term.turned else pos).dot(term.other), gathered.neg)

@@ -39,6 +39,10 @@ class L1:
         del stat
         return {1.0: np.full_like(f, self.weight)}
 
+    def entrywise(self) -> tuple[float, float]:
+        """(λ, 0)."""
+        return (self.weight, 0.0)
+
     def quadratic(self, f: Array, stat: float) -> Gram:
         """Q = 0, C = −λ."""
         del stat
@@ -67,6 +71,10 @@ class L2:
         """{2: λ f̃}."""
         del stat
         return {2.0: self.weight * f}
+
+    def entrywise(self) -> tuple[float, float]:
+        """(0, λ)."""
+        return (0.0, self.weight)
 
     def quadratic(self, f: Array, stat: float) -> Gram:
         """Q = λ I, C = 0."""

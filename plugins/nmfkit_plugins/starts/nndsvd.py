@@ -11,6 +11,7 @@ import numpy as np
 from nmfkit.blocks import Array, Block
 from nmfkit.probe import Probe
 from nmfkit.protocols import Rows, RowStore, Shared, Stats, Sweep
+from nmfkit.sketch import covariance_product, directions
 
 OVERSAMPLE = 8
 """Extra directions of the subspace iteration (Halko, Martinsson & Tropp, SIAM Review 53(2), 2011)."""
@@ -54,21 +55,12 @@ class NNDSVD:
         """The leading singular values (k,) and right vectors (n, k), by subspace iteration on XᵀX."""
         m, n = probe.shape
         width = min(rank + OVERSAMPLE, m, n)
-        v, _ = np.linalg.qr(np.random.default_rng([seed, 2]).standard_normal((n, width)))
-        for _ in range(self.power):
-            _, stats = sweep(covariance_product, None, {"v": v})
-            v, _ = np.linalg.qr(stats["xtxv"])
+        v = directions(sweep, np.random.default_rng([seed, 2]).standard_normal((n, width)), self.power)
         _, stats = sweep(covariance_product, None, {"v": v})
         squares, rotation = np.linalg.eigh(v.T @ stats["xtxv"])
         order = np.argsort(squares)[::-1][: min(rank, width)]
         kept = order[squares[order] > squares[order[0]] * np.finfo(np.float64).eps * max(m, n)]
         return np.sqrt(squares[kept]), v @ rotation[:, kept]
-
-
-def covariance_product(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
-    """Xᵀ (X v)."""
-    del rows
-    return {}, {"xtxv": x.T.dot(x.dot(shared["v"]))}
 
 
 def left_vectors(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:

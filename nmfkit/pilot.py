@@ -1,0 +1,143 @@
+"""A pilot: the fit of a sample of rows, which gives the fit of all of them its start.
+
+Sweeps over a few rows cost little, and their H is close to that of all rows wherever rows are alike. All rows are
+then fitted to it in one read of X. Only the start differs: every sweep afterwards is over the whole of X.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from nmfkit.check import Resolved, model_of
+from nmfkit.executors.local import LocalExecutor
+from nmfkit.executors.plan import Layout, make_plan
+from nmfkit.loop import iterate
+from nmfkit.probe import Probe, survey
+from nmfkit.problem import Problem
+from nmfkit.protocols import Executor, RowStore, Shared, Source, Sweep, UpdateRule
+from nmfkit.sample import Picked
+
+ROWS_PER_COMPONENT = 20
+"""Rows of a dense sample for each component."""
+ENTRIES_PER_PARAMETER = 2
+"""Stored entries of a sparse sample for each entry of H."""
+LEAST_GAIN = 6
+"""A pilot pays where X has at least so many times the rows of the sample."""
+LEAST_WORK = 2**25
+"""Multiplications of a sweep below which a fit is over before a pilot would have paid."""
+LARGEST = 256 * 2**20
+"""Bytes of the largest sample."""
+SWEEPS = 100
+"""The most sweeps over the sample."""
+TOL = 5e-3
+"""A pilot ends when ten sweeps lower its objective by less than this fraction."""
+BLOCKS = 4
+"""Blocks and shards of the sample: the same anywhere, so that its sums are, too."""
+
+
+@runtime_checkable
+class Carries(Protocol):
+    """a model whose state, fitted to some rows, starts a fit of others."""
+
+    def carry(
+        self, shared: Shared, sweep: Sweep, probe: Probe, dtype: Any, whole: int
+    ) -> tuple[RowStore, Shared, float]:
+        """Rows fitted to the shared factors of `shared`, the state to begin with, and the loss of that pair.
+
+        `whole` is the number of rows that all of this is for: what pays for them is worth compiling for some.
+        """
+        ...
+
+
+@runtime_checkable
+class HasBatch(Protocol):
+    """a rule for data that are slow to read, which leaves a few rows in memory to another one."""
+
+    @property
+    def batch(self) -> UpdateRule:
+        """That rule; what it fits must suit the model with this one."""
+        ...
+
+
+def share(problem: Problem, source: Source, carries: bool = True) -> float:
+    """The share of the rows of `source` that a pilot is to fit; 0 without one."""
+    m, n = source.shape
+    if problem.pilot == "none" or not carries:
+        return 0.0
+    if problem.pilot != "auto":
+        return min(1.0, int(problem.pilot) / m)
+    rank = max(problem.ranks)
+    entries = m * n if source.nnz is None else source.nnz
+    rows = ROWS_PER_COMPONENT * rank
+    if source.nnz is not None:
+        rows = max(rows, int(ENTRIES_PER_PARAMETER * rank * n * m / max(1, source.nnz)))
+    size = rows * entries / m * np.dtype(source.dtype).itemsize
+    pays = LEAST_GAIN * rows <= m and entries * rank >= LEAST_WORK and size <= LARGEST
+    return rows / m if pays else 0.0
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A fit of `resolved` to the rows of `sample`, of `rows` in all, on `threads` of this process."""
+
+    resolved: Resolved
+    sample: Picked
+    rows: int
+    threads: int
+
+    def __call__(self, executor: Executor, shared: Shared, probe: Probe, dtype: Any) -> tuple[RowStore, Shared, float]:
+        """Rows of all X fitted to the sample's factors, the state to begin with, and the loss of that pair."""
+        model: Any = self.resolved.model
+        return model.carry(self._fitted(shared, dtype), executor.sweep, probe, dtype, self.rows)  # type: ignore[no-any-return]
+
+    def _fitted(self, shared: Shared, dtype: Any) -> Shared:
+        """The shared state after the sweeps over the sample, begun from `shared`."""
+        model = self._model
+        source = self.sample.source(self.rows)
+        problem = self.resolved.problem.replace(max_sweeps=SWEEPS, tol=TOL, time_limit=None)
+        with LocalExecutor(source, self._plan(source)) as executor:
+            probe = survey(executor.sweep, source, empty=True)
+            if not probe.nonzero:
+                return shared
+            rows, start, _ = model.carry(executor.fetch(shared), executor.sweep, probe, dtype, self.rows)
+            for state in iterate(model, executor, problem, rows, start):
+                last = state
+        return last.current  # type: ignore[no-any-return]
+
+    @property
+    def _model(self) -> Any:
+        """That of the fit, or the same with the rule that its own leaves a pilot to."""
+        problem, ingredients = self.resolved.problem, self.resolved.ingredients
+        if not isinstance(ingredients.rule, HasBatch) or not isinstance(problem.model, str):
+            return self.resolved.model
+        return model_of(problem, replace(ingredients, rule=ingredients.rule.batch))
+
+    def _plan(self, source: Source) -> Any:
+        model = self._model
+        needs = {
+            "width": sum(self.resolved.problem.ranks),
+            "dtype": source.dtype,
+            "elementwise": model.elementwise,
+            "forms_product": model.forms_product,
+        }
+        size = source.shape[0] * source.shape[1] if source.nnz is None else 2 * source.nnz
+        target = max(1, size * np.dtype(source.dtype).itemsize // BLOCKS)
+        tile = make_plan(source, **needs, threads=1).tile_rows
+        return make_plan(source, **needs, threads=self.threads, layout=Layout(target, BLOCKS, tile))
+
+
+def piloted(
+    resolved: Resolved, executor: Executor, probe: Probe, rows: RowStore, shared: Shared, *, given: bool
+) -> tuple[RowStore, Shared]:
+    """The start that a pilot finds from `shared`; the one there is, if that was `given` and is the better one."""
+    pilot = Pilot(resolved, probe.sample, probe.shape[0], executor.plan.threads)
+    dtype = executor.source.dtype
+    found, state, loss = pilot(executor, shared, probe, dtype)
+    if given:
+        before = executor.advance(resolved.model, rows, shared)
+        if not before.objective > loss:
+            return rows, shared
+    return found, state
