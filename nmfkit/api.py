@@ -16,7 +16,7 @@ from nmfkit.check import Resolved, cautions, check_data, check_source, resolve
 from nmfkit.errors import Caution, UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import executing, local_plan, spread
-from nmfkit.executors.plan import Layout
+from nmfkit.executors.plan import Layout, Plan
 from nmfkit.explanation import Explanation, describe_source
 from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
@@ -29,6 +29,7 @@ from nmfkit.protocols import Executor, Source
 from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
 from nmfkit.run import Run
+from nmfkit.sample import Picked
 from nmfkit.sketch import Sketches, sketched
 from nmfkit.sources import open_source
 from nmfkit.sources.staging import check_output
@@ -119,7 +120,7 @@ def fit_problem(
     with noticed(), where as executor:
         plan = executor.plan
         sketches = isinstance(resolved.ingredients.rule, Sketches)
-        rows_first = _pilot_share(resolved, source)
+        rows_first = _pilot_share(resolved, source, plan)
         probe = _probe(executor, resolved, watcher, rows_first)
         watcher.plan(plan, cautions(resolved, source.shape))
         attributes = {
@@ -135,14 +136,15 @@ def fit_problem(
         )  # fmt: skip
         try:
             watcher.stage("start")
-            initializer = resolved.initializer if w is None and h is None else Given(w, h, resolved.initializer)
+            given = w is not None or h is not None
+            initializer = resolved.initializer if not given else Given(w, h, resolved.initializer)
             rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
             if rows_first:
                 watcher.stage("pilot")
-                rows, shared = piloted(resolved, executor, probe, rows, shared, given=w is not None)
+                rows, shared = piloted(resolved, executor, probe, rows, shared, given=given)
+                probe = replace(probe, sample=Picked())  # its rows are of no more use
             if sketches:
                 watcher.stage("sketch")
-                given = w is not None or h is not None
                 rows, shared = sketched(resolved, executor, probe, rows, shared, given=given, note=watcher.note)
             return run.begin(rows, shared)
         except BaseException:
@@ -312,14 +314,15 @@ def explain(
     source = open_source(x, key=key, dtype=problem.dtype, storage_options=storage_options)
     check_source(resolved, source)
     notes = tuple(cautions(resolved, source.shape))
-    first = round(_pilot_share(resolved, source) * source.shape[0])
     if place.is_here:
+        plan = local_plan(source, resolved, place)
         return Explanation(
-            resolved, describe_source(source), local_plan(source, resolved, place), notes, pilot_rows=first
+            resolved, describe_source(source), plan, notes, pilot_rows=_pilot_rows(resolved, source, plan)
         )
     from nmfkit.executors.forecast import forecasting
 
     with forecasting(source, resolved, place, out, storage_options) as (plan, crew, found):
+        first = _pilot_rows(resolved, source, plan)
         return Explanation(resolved, describe_source(source), plan, notes, crew, found, first)
 
 
@@ -340,11 +343,15 @@ def _stored_layout(stored: Mapping[str, Any]) -> Layout:
     return Layout(stored["target"], stored["shards"], stored["tile_rows"], fan_in, groups)
 
 
-def _pilot_share(resolved: Resolved, source: Source) -> float:
+def _pilot_share(resolved: Resolved, source: Source, plan: Plan) -> float:
     """The share of the rows that a pilot is to fit; a sketch is of all rows and takes one only if asked to."""
     problem, sketches = resolved.problem, isinstance(resolved.ingredients.rule, Sketches)
     carries = isinstance(resolved.model, Carries) and not (sketches and problem.pilot == "auto")
-    return share(problem, source, carries)
+    return share(problem, source, carries, plan.given_memory)
+
+
+def _pilot_rows(resolved: Resolved, source: Source, plan: Plan) -> int:
+    return round(_pilot_share(resolved, source, plan) * source.shape[0])
 
 
 def _probe(executor: Executor, resolved: Resolved, watcher: Watcher, share: float = 0.0) -> Probe:

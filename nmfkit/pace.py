@@ -10,8 +10,11 @@ CALM = 64
 """The most sweeps of safe steps in a row after a refusal."""
 GROWTH, SHRINK, LEAST = 1.01, 0.8, 0.3
 """The most weight: after a refusal, `SHRINK` times the one that was too much, growing from sweep to sweep."""
-SLACK = 16.0
-"""A rise of so many roundings is none."""
+SLACK, SCALE_SLACK = 16.0, 0.1
+"""A rise of so many roundings of the objective, and of the sums that it is the difference of, is none.
+
+The roundings of many terms cancel: their sum is far from one rounding of the whole.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,4 +70,4 @@ class Pace:
 
 def rose(objective: float, before: float, scale: float, eps: float) -> bool:
     """Whether `objective` is above the one `before` it by more than rounding, for sums of about `scale`; NaN is."""
-    return not objective <= before + SLACK * eps * (abs(before) + scale)
+    return not objective <= before + eps * (SLACK * abs(before) + SCALE_SLACK * scale)

@@ -12,8 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from nmfkit.check import Resolved, model_of
+from nmfkit.errors import UsageError
 from nmfkit.executors.local import LocalExecutor
-from nmfkit.executors.plan import Layout, make_plan
+from nmfkit.executors.plan import Layout, make_plan, size_text
 from nmfkit.loop import iterate
 from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
@@ -30,6 +31,8 @@ LEAST_WORK = 2**25
 """Multiplications of a sweep below which a fit is over before a pilot would have paid."""
 LARGEST = 256 * 2**20
 """Bytes of the largest sample."""
+PART = 1 / 8
+"""Part of the memory allowed that the sample may take; while it is put together there are two of it."""
 SWEEPS = 100
 """The most sweeps over the sample."""
 TOL = 5e-3
@@ -42,10 +45,8 @@ BLOCKS = 4
 class Carries(Protocol):
     """a model whose state, fitted to some rows, starts a fit of others."""
 
-    def carry(
-        self, shared: Shared, sweep: Sweep, probe: Probe, dtype: Any, whole: int
-    ) -> tuple[RowStore, Shared, float]:
-        """Rows fitted to the shared factors of `shared`, the state to begin with, and the loss of that pair.
+    def carry(self, shared: Shared, sweep: Sweep, probe: Probe, dtype: Any, whole: int) -> tuple[RowStore, Shared]:
+        """Rows fitted to the shared factors of `shared`, and the state to begin with.
 
         `whole` is the number of rows that all of this is for: what pays for them is worth compiling for some.
         """
@@ -62,20 +63,30 @@ class HasBatch(Protocol):
         ...
 
 
-def share(problem: Problem, source: Source, carries: bool = True) -> float:
-    """The share of the rows of `source` that a pilot is to fit; 0 without one."""
+def share(problem: Problem, source: Source, carries: bool = True, memory: int | None = None) -> float:
+    """The share of the rows of `source` that a pilot is to fit; 0 without one.
+
+    Raises `UsageError` where so many rows are asked for that they do not fit `memory` bytes beside the fit.
+    """
     m, n = source.shape
     if problem.pilot == "none" or not carries:
         return 0.0
-    if problem.pilot != "auto":
-        return min(1.0, int(problem.pilot) / m)
     rank = max(problem.ranks)
     entries = m * n if source.nnz is None else source.nnz
+    row = entries / m * np.dtype(source.dtype).itemsize
+    if problem.pilot != "auto":
+        rows = min(m, int(problem.pilot))
+        if memory is not None and rows * row > memory * PART:
+            raise UsageError(
+                f"a pilot of {rows:,} rows takes {size_text(rows * row)}, and of --memory {size_text(memory)} it may "
+                f"take {size_text(memory * PART)}: ask for at most {int(memory * PART / row):,} rows, or allow more"
+            )
+        return rows / m
     rows = ROWS_PER_COMPONENT * rank
     if source.nnz is not None:
         rows = max(rows, int(ENTRIES_PER_PARAMETER * rank * n * m / max(1, source.nnz)))
-    size = rows * entries / m * np.dtype(source.dtype).itemsize
-    pays = LEAST_GAIN * rows <= m and entries * rank >= LEAST_WORK and size <= LARGEST
+    most = LARGEST if memory is None else min(LARGEST, memory * PART)
+    pays = LEAST_GAIN * rows <= m and entries * rank >= LEAST_WORK and rows * row <= most
     return rows / m if pays else 0.0
 
 
@@ -88,8 +99,8 @@ class Pilot:
     rows: int
     threads: int
 
-    def __call__(self, executor: Executor, shared: Shared, probe: Probe, dtype: Any) -> tuple[RowStore, Shared, float]:
-        """Rows of all X fitted to the sample's factors, the state to begin with, and the loss of that pair."""
+    def __call__(self, executor: Executor, shared: Shared, probe: Probe, dtype: Any) -> tuple[RowStore, Shared]:
+        """Rows of all X fitted to the sample's factors, and the state to begin with."""
         model: Any = self.resolved.model
         return model.carry(self._fitted(shared, dtype), executor.sweep, probe, dtype, self.rows)  # type: ignore[no-any-return]
 
@@ -102,7 +113,7 @@ class Pilot:
             probe = survey(executor.sweep, source, empty=True)
             if not probe.nonzero:
                 return shared
-            rows, start, _ = model.carry(executor.fetch(shared), executor.sweep, probe, dtype, self.rows)
+            rows, start = model.carry(executor.fetch(shared), executor.sweep, probe, dtype, self.rows)
             for state in iterate(model, executor, problem, rows, start):
                 last = state
         return last.current  # type: ignore[no-any-return]
@@ -135,9 +146,9 @@ def piloted(
     """The start that a pilot finds from `shared`; the one there is, if that was `given` and is the better one."""
     pilot = Pilot(resolved, probe.sample, probe.shape[0], executor.plan.threads)
     dtype = executor.source.dtype
-    found, state, loss = pilot(executor, shared, probe, dtype)
+    found = pilot(executor, shared, probe, dtype)
     if given:
-        before = executor.advance(resolved.model, rows, shared)
-        if not before.objective > loss:
+        before, after = (executor.advance(resolved.model, *start) for start in ((rows, shared), found))
+        if not after.objective < before.objective:
             return rows, shared
-    return found, state
+    return found

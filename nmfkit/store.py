@@ -279,7 +279,7 @@ class RunStore:
         if "generation" in group.attrs:
             blobs = Blobs(Place.of(self.group), str(group.attrs["session"]))
             return BlockRows(blobs, str(group.attrs["generation"]), np.asarray(_array(group, "edges")[:]))
-        aside = Place.of(group["rows"])
+        aside = Place.of(group.get("rows", group))
         result = Place.of(self.group) if slot == FINAL else aside
         names = group.attrs["row_factors"]
         return ArrayRows({name: (result if is_result(name) else aside).child(name) for name in names})

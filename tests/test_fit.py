@@ -238,3 +238,23 @@ def test_rows_of_a_transform_do_not_depend_on_their_neighbours():
     alone = r.transform(COUNTS[:20])
     beside = r.transform(np.vstack([np.full((1, 40), 1e6), COUNTS[:20]]))[1:]
     np.testing.assert_allclose(beside, alone, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("rank", "rule"), [(6, "hals"), (15, "hals"), (6, "mu"), (15, "mu")])
+def test_transform_of_the_fitted_data_finds_their_rows_again(rank, rule, dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.random((500, 12)) @ rng.random((12, 80)) + 0.05).astype(dtype)
+    result = nmfkit.fit(x, rank=rank, rule=rule)
+    for sweeps in (200, 500):
+        w = nmfkit.transform(result, x, max_sweeps=sweeps)
+        assert 0.5 * np.sum((x - w @ result.h) ** 2) <= 1.05 * result.objective
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_float32_fit_ends_where_a_float64_one_does(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.random((600, 10)) @ rng.random((10, 200)) + 0.4 * rng.random((600, 200))
+    narrow, wide = (nmfkit.fit(x, dtype=d, rank=10, rule="hals", max_sweeps=400) for d in ("float32", "float64"))
+    assert narrow.objective <= 1.02 * wide.objective
+    assert np.diff(narrow.history.objective).max() <= 1e-4 * narrow.objective

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nmfkit import kernels
 from nmfkit.kernels import reference
-from nmfkit.kernels.cpu import layout, sparse
+from nmfkit.kernels.cpu import dense, layout, sparse
+from nmfkit.kernels.cpu.totals import totals as cpu_totals
 from nmfkit.testing import strategies as some
 from nmfkit.testing import to_device, to_host
 
@@ -167,3 +168,15 @@ def test_blocks_agree_with_dense_algebra_here_and_on_a_device(case, dtype):
         for found in (here, there):
             assert found.dtype == dtype, what
             np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol, err_msg=what)
+
+
+def test_minus_zero_is_no_entry():
+    x = np.array([[0.0, -0.0, 2.0]], np.float32)
+    assert cpu_totals(x)[3] == reference.totals(x)[3] == 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e6])
+def test_large_counts_take_the_fast_way(scale):
+    x = np.full((4, 512), scale, np.float32)
+    y = x * np.float32(0.5)
+    assert dense.kl_split(x, y.copy()) == pytest.approx(reference.kl_split(x, y.copy()), rel=1e-6)

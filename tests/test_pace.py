@@ -46,7 +46,7 @@ def test_a_refusal_begins_anew_with_less_and_safely_for_longer_each_time():
 
 def test_rounding_is_no_rise_and_nan_is_one():
     assert not rose(1.0 + 1e-15, 1.0, 0.0, 2.2e-16)
-    assert not rose(1.0 + 1e-13, 1.0, 1e3, 2.2e-16)
+    assert not rose(1.0 + 1e-14, 1.0, 1e3, 2.2e-16)
     assert rose(1.0 + 1e-9, 1.0, 1e3, 2.2e-16)
     assert rose(math.nan, 1.0, 1e9, 1.0)
     assert rose(math.inf, 1.0, 0.0, 2.2e-16)

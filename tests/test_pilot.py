@@ -142,3 +142,20 @@ def test_explain_tells_of_it():
     assert told.as_dict()["pilot_rows"] == 160
     assert "about 160 rows first" in str(told)
     assert nmfkit.explain(TALL, rank=8).as_dict()["pilot_rows"] == 0
+
+
+def test_penalties_count_when_a_start_is_judged():
+    x = TALL[:700]
+    parts = {"rank": 4, "rule": "hals", "reg_w": ["l1:2"], "reg_h": ["l1:20"]}
+    first = nmfkit.fit(x, max_sweeps=300, **parts)
+    again = nmfkit.fit(x, w=first.w, h=first.h, pilot=60, max_sweeps=0, **parts)
+    assert again.objective <= first.objective * (1 + 1e-9)
+
+
+def test_a_sample_keeps_within_the_memory_allowed(tmp_path):
+    nmfkit.convert(np.ones((20_000, 500), np.float32), tmp_path / "x.zarr")
+    with pytest.raises(nmfkit.UsageError, match="ask for at most 4,194 rows"):
+        nmfkit.fit(tmp_path / "x.zarr", rank=2, pilot=10_000, memory="64MiB")
+    big = source_of(60_000, 5000)
+    assert share(Problem(ranks=(20,)), big) > 0
+    assert share(Problem(ranks=(20,)), big, memory=2**25) == 0

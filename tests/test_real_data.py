@@ -85,7 +85,8 @@ def test_as_low_as_scikit_learn_from_the_same_start(name, loss, request):
     ours = nmfkit.fit(x, loss=loss, rank=rank, w=w, h=h, max_sweeps=SWEEPS, tol=0)
     assert ours.objective == pytest.approx(objective(x, ours.w, ours.h, loss), rel=1e-9)
     assert ours.objective <= objective(x, *peer(x, rank, loss, w, h), loss) * (1 + 1e-9)
-    assert np.diff(ours.history.objective).max() <= 0
+    # Sweeps that have nothing left to gain move by a rounding, up or down.
+    assert np.diff(ours.history.objective).max() <= 1e-15 * ours.objective
 
 
 @pytest.mark.parametrize("loss", ["frobenius", "kl"])
@@ -95,7 +96,8 @@ def test_dense_sparse_blocked_and_stored_agree(name, loss, request, tmp_path):
     dense, sparse = (x.toarray(), x) if sp.issparse(x) else (x, sp.csr_array(x))
     nmfkit.convert(dense, tmp_path / "dense.zarr", chunk_mb=0.2)
     nmfkit.convert(sparse, tmp_path / "sparse.zarr", chunk_mb=0.1)
-    options = {"loss": loss, "rank": rank, "max_sweeps": 8, "tol": 0}
+    # How many rows a pilot takes depends on how many entries are stored, so a number is given.
+    options = {"loss": loss, "rank": rank, "pilot": 150, "max_sweeps": 8, "tol": 0}
     reference = nmfkit.fit(dense, threads=1, **options)
     for other in (sparse, tmp_path / "dense.zarr", tmp_path / "sparse.zarr"):
         for memory in (None, "48MiB"):

@@ -20,6 +20,7 @@ that goes through its data in tiles says with `whole` how many rows they are til
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,8 @@ PRODUCT, LOG, POWER, TOTALS = 0.25, 3, 10, 6
 def _compiled(work: float, rows: int, whole: int, *arrays: Array) -> bool:
     """Whether the work of all tiles together pays for compiling, on host arrays of floats."""
     if work * max(1.0, whole / max(rows, 1)) < JIT_WORK or not _on_host(*arrays):
+        return False
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return False
     return np.result_type(*(a.dtype for a in arrays if a.dtype.kind not in "iu")) in (np.float32, np.float64)
 

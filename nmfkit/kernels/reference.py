@@ -79,8 +79,9 @@ def hals(f: Array, q: Array, c: Array, inner: int) -> Array:
 
 def _sweep(columns: Array, q: Array, targets: Array, diagonal: list[float]) -> None:
     """One pass over the r columns, stored as rows of `columns` (r, rows), in place."""
+    tiny = float(np.finfo(columns.dtype).tiny)
     for k, curvature in enumerate(diagonal):
-        if curvature > 0:
+        if curvature >= tiny:  # one over a smaller number is no number
             step = (targets[k] - q[k] @ columns) / curvature
             columns[k] = np.maximum(columns[k] + step, 0)
         else:

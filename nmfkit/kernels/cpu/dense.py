@@ -30,7 +30,7 @@ def kl_split(x: Array, y: Array) -> float:
     info = np.finfo(y.dtype)
     floor = y.dtype.type(floor_for(y.dtype, 1.0))
     with flat(y) as ratio:
-        return float(_kl(frozen(x, y.dtype).reshape(-1), ratio, floor, info.max * floor / 2, info.tiny))
+        return float(_kl(frozen(x, y.dtype).reshape(-1), ratio, floor, info.max / 64, info.tiny))
 
 
 @compiled
@@ -46,7 +46,7 @@ def kl_run(x: Any, y: Any, floor: Any, most: Any, tiny: Any) -> Any:
     """Σ x ln(x/ŷ) − x of one run, with x/ŷ in the place of ŷ."""
     plain = np.int32(0)
     for j in range(len(x)):
-        plain += np.int32((y[j] >= floor) & (x[j] <= most))
+        plain += np.int32((y[j] >= floor) & (x[j] <= y[j] * most))
     if plain != len(x):
         return _kl_exact(x, y, floor)
     total = y.dtype.type(0)
@@ -120,7 +120,7 @@ def _plain(x: Any, y: Any, zero: Any, floor: Any, least: Any, most: Any) -> Any:
     plain = np.int32(0)
     for j in range(len(x)):
         known = (x[j] >= least) | (zero & (x[j] == 0))
-        plain += np.int32((y[j] >= floor) & (y[j] >= least) & (y[j] <= most) & known & (x[j] <= most))
+        plain += np.int32((y[j] >= floor) & (y[j] >= least) & (y[j] <= most) & known & (x[j] <= y[j] * most))
     return plain == len(x)
 
 

@@ -26,7 +26,7 @@ def kl_rows(
     a = np.empty((len(w) if left else 0, rank), dtype)
     g = np.empty((h.shape[1] if right else 0, rank), dtype)
     data = frozen(values, dtype), places(indices), starts(indptr)
-    value = _rows(wide.shape[1])(*data, wide, columns, a, g, left, right, floor, info.max * floor / 2, info.tiny)
+    value = _rows(wide.shape[1])(*data, wide, columns, a, g, left, right, floor, info.max / 64, info.tiny)
     return float(value), a if left else None, g if right else None
 
 

@@ -27,12 +27,13 @@ def hals(f: Array, q: Array, c: Array, inner: int) -> Array:
     new = np.array(f, dtype, order="C")
     c = np.broadcast_to(c, f.shape)
     turned = c.T.flags.c_contiguous and not c.flags.c_contiguous
-    _sweeps(new, frozen(gram), frozen(c.T if turned else c, dtype), inner, turned)
+    tiny = np.finfo(dtype).tiny
+    _sweeps(new, frozen(gram), frozen(c.T if turned else c, dtype), inner, turned, tiny)
     return new
 
 
 @compiled
-def _sweeps(f: Any, q: Any, c: Any, inner: Any, turned: Any) -> Any:
+def _sweeps(f: Any, q: Any, c: Any, inner: Any, turned: Any, tiny: Any) -> Any:
     rank = f.shape[1]
     columns, targets = np.zeros((q.shape[1], BLOCK), f.dtype), np.zeros((rank, BLOCK), f.dtype)
     rest = np.empty(BLOCK, f.dtype)
@@ -45,7 +46,7 @@ def _sweeps(f: Any, q: Any, c: Any, inner: Any, turned: Any) -> Any:
             _turn(c[lo : lo + BLOCK], targets)
         for _ in range(inner):
             for k in range(rank):
-                if q[k, k] > 0:
+                if q[k, k] >= tiny:
                     _residual(q[k], columns, targets[k], rest)
                     _descend(columns[k], rest, q[k, k])
                 else:

@@ -21,7 +21,7 @@ def totals(x: Array) -> tuple[Array, Array, float, int, float, float]:
     """
     as_integer = np.int32 if x.dtype == np.float32 else np.int64
     rows, columns = np.zeros(len(x)), np.zeros(x.shape[1])
-    squares, positive, low, high = _totals(x, as_integer(0), rows, columns)
+    squares, positive, low, high = _totals(x, rows, columns)
     if low < 0 or high > as_integer(np.array(np.inf, x.dtype).view(as_integer)):
         return rows, columns, squares, positive, float(x.min()), float(x.max())
     ends = np.array([low, high], as_integer).view(x.dtype)
@@ -29,17 +29,18 @@ def totals(x: Array) -> tuple[Array, Array, float, int, float, float]:
 
 
 @compiled
-def _totals(x: Any, none: Any, rows: Any, columns: Any) -> Any:
+def _totals(x: Any, rows: Any, columns: Any) -> Any:
     low, high, positive, squares = bits(x[0, 0]), bits(x[0, 0]), 0, 0.0
     for i in range(x.shape[0]):
-        row, square, filled = 0.0, 0.0, none
+        row, square = 0.0, 0.0
+        filled: Any = np.int32(0)
         for j in range(x.shape[1]):
             v = np.float64(x[i, j])
             b = bits(x[i, j])
             row += v
             square += v * v
             columns[j] += v
-            filled += b != none
+            filled += np.int32(v != 0)
             low, high = min(low, b), max(high, b)
         rows[i] = row
         squares += square

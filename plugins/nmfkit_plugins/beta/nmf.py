@@ -121,15 +121,13 @@ class NMF:
         rows, h = initializer.start(sweep, probe, rank, seed, dtype)
         return self._begun(rows, h.astype(dtype), sweep, probe, probe.shape[0])
 
-    def carry(
-        self, shared: Shared, sweep: Sweep, probe: Probe, dtype: Any, whole: int
-    ) -> tuple[RowStore, Shared, float]:
-        """Rows fitted to the H of `shared`, a state to begin with, and the loss of that pair."""
-        rows, stats = sweep(self.encode, None, {**shared, "encode.sweeps": CARRIED, "encode.tol": CARRIED_TOL})
+    def carry(self, shared: Shared, sweep: Sweep, probe: Probe, dtype: Any, whole: int) -> tuple[RowStore, Shared]:
+        """Rows fitted to the H of `shared`, and a state to begin with."""
+        rows, _ = sweep(self.encode, None, {**shared, "encode.sweeps": CARRIED, "encode.tol": CARRIED_TOL})
         rows, start = self._begun(rows, shared["h"].astype(dtype), sweep, probe, whole)
         # Exact steps are long already; short ones may begin at the pace that a fit under way has.
         pace = Pace() if self.parts.rule.gathers_once else Pace(t=UNDER_WAY)
-        return rows, {**start, "sweep": shared["sweep"], "pace": pace.as_dict()}, float(stats["value"])
+        return rows, {**start, "sweep": shared["sweep"], "pace": pace.as_dict()}
 
     def _begun(self, rows: RowStore, h: Array, sweep: Sweep, probe: Probe, whole: int) -> tuple[RowStore, Shared]:
         floor = max(FLOOR * math.sqrt(probe.mean / len(h)), float(np.finfo(h.dtype).tiny))
@@ -251,6 +249,9 @@ class NMF:
         scale = 0.0 if shared["from_residuals"] else shared["constant"]
         if not self._extrapolates or last is None:
             return None
+        pace = Pace.of(shared)
+        if pace.restart and pace.safe and math.isfinite(objective) and self.parts.rule.monotone:
+            return None  # a step from the pair that counts, and a sure one: what has risen is rounding
         if not rose(objective, last, scale, float(np.finfo(shared["h"].dtype).eps)):
             return None
         h = shared["h.last"]
@@ -368,7 +369,7 @@ class NMF:
             # A row that has settled stays as it is, whatever its neighbours in the block still do.
             new = np.where(moving, new, w)
             change = np.max(np.abs(new - w), axis=1, keepdims=True)
-            base = rule.ahead(new, w, pace.weight) if self._extrapolates else new
+            base = self._further(new, w, base, pace.weight)
             w, moving = new, moving & (change > shared["encode.tol"] * np.max(new, axis=1, keepdims=True))
             pace = pace.onward()
             if not bool(np.any(moving)):
@@ -378,6 +379,19 @@ class NMF:
             return {"w": w}, {"value": here.value()}
         # The products at hand give the loss, without forming ŷ.
         return {"w": w}, {"value": rule.constant(loss, x) + rule.value(here, w, prepared, gathered)}
+
+    def _further(self, new: Array, w: Array, base: Array, weight: float) -> Array:
+        """Where the next update of the rows begins: ahead, but for rows that the last start has led astray.
+
+        Exact steps need no help. O'Donoghue & Candès, Foundations of Computational Mathematics 15, 2015: a step that
+        goes back on the movement before it says that the way ahead was too long.
+        """
+        rule = self.parts.rule
+        if not self._extrapolates or rule.gathers_once:
+            return new
+        astray = np.sum((base - new) * (new - w), axis=1, keepdims=True) > 0
+        further: Array = np.where(astray, new, rule.ahead(new, w, weight))
+        return further
 
     def factors(self, shared: Shared) -> dict[str, Array]:
         """{"h": (r, n)}."""
