@@ -102,7 +102,10 @@ class Pilot:
     def __call__(self, executor: Executor, shared: Shared, probe: Probe, dtype: Any) -> tuple[RowStore, Shared]:
         """Rows of all X fitted to the sample's factors, and the state to begin with."""
         model: Any = self.resolved.model
-        return model.carry(self._fitted(shared, dtype), executor.sweep, probe, dtype, self.rows)  # type: ignore[no-any-return]
+        start: tuple[RowStore, Shared] = model.carry(
+            self._fitted(shared, dtype), executor.sweep, probe, dtype, self.rows
+        )
+        return start
 
     def _fitted(self, shared: Shared, dtype: Any) -> Shared:
         """The shared state after the sweeps over the sample, begun from `shared`."""
@@ -116,7 +119,8 @@ class Pilot:
             rows, start = model.carry(executor.fetch(shared), executor.sweep, probe, dtype, self.rows)
             for state in iterate(model, executor, problem, rows, start):
                 last = state
-        return last.current  # type: ignore[no-any-return]
+        fitted: Shared = last.current
+        return fitted
 
     @property
     def _model(self) -> Any:

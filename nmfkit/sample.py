@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from nmfkit.blocks import CSR, Array, Block, within
+from nmfkit.blocks import CSR, Array, Block, Dense, within
 from nmfkit.sources.array import ArraySource, SparseSource
 from nmfkit.sources.through import Through
 
@@ -31,14 +32,11 @@ class Picked:
     def _matrix(self) -> ArraySource | SparseSource:
         from scipy.sparse import csr_array
 
-        first = self.pieces[0]
-        if not isinstance(first, CSR):
-            return ArraySource(np.concatenate([piece.values for piece in self.pieces]), uri="a sample of rows")
-        values = np.concatenate([piece.values for piece in self.pieces])
-        indices = np.concatenate([piece.indices for piece in self.pieces])  # type: ignore[attr-defined]
-        counts = np.concatenate([np.diff(piece.indptr) for piece in self.pieces])  # type: ignore[attr-defined]
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        return SparseSource(csr_array((values, indices, indptr), (len(counts), first.n)), uri="a sample of rows")
+        block = _joined(self.pieces)
+        if isinstance(block, CSR):
+            matrix = csr_array((block.values, block.indices, block.indptr), block.shape)
+            return SparseSource(matrix, uri="a sample of rows")
+        return ArraySource(block.dense(), uri="a sample of rows")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def pick(x: Block, share: float) -> Picked:
     lo, hi = x.first, x.first + x.shape[0]
     chosen = np.flatnonzero(is_picked(np.arange(lo, hi), share))
     pieces = [x.rows(int(a), int(b) + 1) for a, b in _runs(chosen)]
-    return Picked(tuple(_copied(pieces)))
+    return Picked((_joined(pieces),) if pieces else ())
 
 
 def is_picked(numbers: Array, share: float) -> Array:
@@ -84,15 +82,13 @@ def _runs(chosen: Array) -> list[tuple[Any, Any]]:
     return [(chosen[a], chosen[b - 1]) for a, b in pairwise(edges)]
 
 
-def _copied(pieces: list[Block]) -> list[Block]:
-    """The same rows in one block that holds nothing else: views would keep the whole block of X in memory."""
-    if not pieces:
-        return []
-    first = pieces[0]
+def _joined(pieces: Sequence[Block]) -> Block:
+    """The rows of all pieces in one block that holds nothing else: views would keep the whole of X in memory."""
     values = np.concatenate([piece.values for piece in pieces])
-    if not isinstance(first, CSR):
-        return [first.like(values)]
-    indices = np.concatenate([piece.indices for piece in pieces])  # type: ignore[attr-defined]
-    counts = np.concatenate([np.diff(piece.indptr) for piece in pieces])  # type: ignore[attr-defined]
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(first.indptr.dtype)
-    return [CSR(values, indices, indptr, first.n, first.first)]
+    rows = [piece for piece in pieces if isinstance(piece, CSR)]
+    if not rows:
+        return Dense(values, pieces[0].first)
+    indices = np.concatenate([piece.indices for piece in rows])
+    counts = np.concatenate([np.diff(piece.indptr) for piece in rows])
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    return CSR(values, indices, indptr, rows[0].n, rows[0].first)
