@@ -148,9 +148,7 @@ def power(a: Array, p: float) -> Array:
 
 def beta_split(x: Array, y: Array, beta: float, pos: Array, neg: Array) -> float:
     """Σ d_β(x, ŷ), ŷ^(β−1) in `pos` and x ŷ^(β−2) in `neg`, both of ŷ kept above a floor."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        terms = _itakura_saito(x, y) if beta == 0 else _general(x, y, beta)
-    value = float(np.sum(terms, dtype=np.float64))
+    value = float(np.sum(beta_terms(x, y, beta), dtype=np.float64))
     at = np.maximum(y, floor_for(y.dtype, max(2 - beta, 1.0)))
     pos[...] = power(at, beta - 1)
     if beta > 2:  # x/ŷ may overflow where x ŷ^(β−2) does not
@@ -159,6 +157,12 @@ def beta_split(x: Array, y: Array, beta: float, pos: Array, neg: Array) -> float
         np.divide(x, at, out=neg)
         np.multiply(neg, pos, out=neg)
     return value
+
+
+def beta_terms(x: Array, y: Array, beta: float) -> Array:
+    """d_β(x, ŷ) entry by entry, β ∉ {1, 2}."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return _itakura_saito(x, y) if beta == 0 else _general(x, y, beta)
 
 
 def _itakura_saito(x: Array, y: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from nmfkit import kernels
 from nmfkit.blocks import CSR, Array, Block, Dense, Linear
+from nmfkit.kernels.reference import beta_terms, power
 from nmfkit.lowrank import LowRank
 from nmfkit.protocols import Halves, Pulled, Pulls, Split
 from nmfkit.surrogate import Surrogate
@@ -148,9 +149,7 @@ class BetaDivergence:
     def value(self, x: Block, y: LowRank) -> float:
         """Σ d_β(x, ŷ) over every entry."""
         v, at = x.dense(), y.form()
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            terms = _itakura_saito(v, at) if self.beta == 0 else _general(v, at, self.beta)
-        return float(np.sum(terms, dtype=np.float64))
+        return float(np.sum(beta_terms(v, at, self.beta), dtype=np.float64))
 
     def pulled(self, x: Block, y: LowRank, *, left: bool, right: bool) -> Pulls | None:
         """Value and halves in one pass over a dense tile; None for a sparse one."""
@@ -183,22 +182,6 @@ class BetaDivergence:
         return {1.0: halves.pos, 0.0: -halves.neg}
 
 
-def power(a: Array, p: float) -> Array:
-    """a^p, by square roots and reciprocals where p is a multiple of ½: several times faster than `power`."""
-    if p == 0:
-        return np.ones_like(a)
-    if p < 0:
-        return 1 / power(a, -p)
-    if p == 0.5:
-        return np.sqrt(a)
-    if p == 1.5:
-        return a * np.sqrt(a)
-    if p == 2:
-        return np.square(a)
-    result: Array = a if p == 1 else a**p
-    return result
-
-
 def _above_zero(y: Array, exponent: float) -> Array:
     """ŷ kept where ŷ^−exponent is finite: an underflowed ŷ must not turn 0 · ∞ into NaN."""
     if exponent <= 0:
@@ -207,16 +190,3 @@ def _above_zero(y: Array, exponent: float) -> Array:
     least = max(float(info.tiny), float(info.max) ** (-0.9 / max(exponent, 1.0)))
     kept: Array = np.maximum(y, least)
     return kept
-
-
-def _itakura_saito(x: Array, y: Array) -> Array:
-    ratio = x / y
-    # 0 / 0 is no fit and no misfit of a power: the divergence is infinite wherever x or ŷ alone is zero.
-    return np.where((x > 0) | (y > 0), ratio - np.log(ratio) - 1, np.zeros_like(ratio))
-
-
-def _general(x: Array, y: Array, beta: float) -> Array:
-    mixed = np.where(x > 0, x * power(y, beta - 1), np.zeros_like(y))
-    both_zero = (x == 0) & (y == 0)
-    terms: Array = (power(x, beta) + (beta - 1) * power(y, beta) - beta * mixed) / (beta * (beta - 1))
-    return np.where(both_zero, np.zeros_like(terms), terms)
