@@ -233,7 +233,9 @@ class Watcher:
     """Hears of a fit's progress; override what is of interest."""
 
     def stage(self, name: str) -> None:
-        """A new stage begins: "cluster", "staging", "probe", "start", "sweeps", "write"."""
+        """A new stage begins: "cluster", "staging", "probe", "start", "pilot", "sketch", "sweeps",
+        "write".
+        """
 
     def crew(self, crew: Any) -> None:
         """The workers are there, and can do what is asked; `str(crew)` says who they are."""
