@@ -12,26 +12,27 @@ from typing import Any, Unpack
 import numpy as np
 
 from nmfkit.arguments import make_problem, refuse_odd_counts, refuse_unstorable
-from nmfkit.check import Resolved, cautions, check_data, check_source, resolve
+from nmfkit.check import Resolved, cautions, check_data, check_source, resolve, resolve_for
 from nmfkit.errors import Caution, UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
-from nmfkit.executors.open import executing, local_plan, spread
-from nmfkit.executors.plan import Layout, Plan
-from nmfkit.explanation import Explanation, describe_source
+from nmfkit.executors.open import executing, spread
+from nmfkit.executors.plan import Layout
+from nmfkit.explanation import explain
 from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
+from nmfkit.lifecycle import attended
 from nmfkit.loop import Watcher, reason_to_stop
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
-from nmfkit.pilot import Carries, piloted, share
+from nmfkit.pilot import pilot_share, piloted
 from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
-from nmfkit.protocols import Executor, Source
+from nmfkit.protocols import Executor
 from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
 from nmfkit.run import Run
 from nmfkit.sample import Picked
 from nmfkit.sketch import Sketches, sketched
-from nmfkit.sources import open_source
+from nmfkit.sources.observed import elsewhere, known_missing, open_observed
 from nmfkit.sources.staging import check_output
 from nmfkit.sources.uri import is_remote
 from nmfkit.start import Given
@@ -66,6 +67,9 @@ def fit(
     checkpoint_every: int | None = None,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    weights: Any = None,
+    missing: str = "none",
     watcher: Watcher | None = None,
     **machine: Unpack[MachineOptions],
 ) -> Result:
@@ -76,6 +80,9 @@ def fit(
     gives all a better start, unless the given one is better. Parts are texts (`"beta:0.5"`, `["l1:0.1"]`) or objects
     of your own. With `out` the run is written there as it goes, with a checkpoint every `checkpoint_every` sweeps
     (default: once a minute).
+    `mask` (m, n) is zero where an entry of X is missing, `weights` (m, n) ≥ 0 say how much each entry counts; both may
+    be anything that X may be, and sparse ones know nothing of what they do not store. `missing` "nan" takes NaN for
+    missing entries, "absent" whatever a sparse X does not store.
     `machine` says where the work is done and what it may use, as `memory="2GiB"`, `threads=4` or `workers=2`: see
     `MachineOptions`. `storage_options` open data at a URI and are not stored. Raises `UsageError` or `Incompatible`
     before any work, `DataError` or `SourceError` for what the data hold, `ClusterError` for the cluster.
@@ -87,7 +94,7 @@ def fit(
     )  # fmt: skip
     return fit_problem(
         x, problem, w=w, h=h, out=out, overwrite=overwrite, checkpoint_every=checkpoint_every, key=key,
-        storage_options=storage_options, watcher=watcher, **machine,
+        storage_options=storage_options, mask=mask, weights=weights, missing=missing, watcher=watcher, **machine,
     )  # fmt: skip
 
 
@@ -102,6 +109,9 @@ def fit_problem(
     checkpoint_every: int | None = None,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    weights: Any = None,
+    missing: str = "none",
     watcher: Watcher | None = None,
     **machine: Unpack[MachineOptions],
 ) -> Result:
@@ -112,15 +122,22 @@ def fit_problem(
     resolved = resolve(problem)
     if out is not None:
         refuse_unstorable(problem)
-    source = open_source(x, key=key, dtype=problem.dtype, storage_options=_of_source(x, storage_options, out))
+    source = open_observed(
+        x, key=key, dtype=problem.dtype, storage_options=_of_source(x, storage_options, out), mask=mask,
+        weights=weights, missing=missing,
+    )  # fmt: skip
     if out is not None:
         check_output(str(out), overwrite=overwrite, keep=[source.uri], options=storage_options)
+    resolved = resolve_for(source, problem, resolved)
     check_source(resolved, source)
-    where = executing(source, resolved, place, out=out, options=storage_options, watcher=watcher)
-    with noticed(), where as executor:
+    with (
+        noticed(),
+        attended(watcher, resolved.problem, source, out=out, options=storage_options) as watcher,
+        executing(source, resolved, place, out=out, options=storage_options, watcher=watcher) as executor,
+    ):
         plan = executor.plan
         sketches = isinstance(resolved.ingredients.rule, Sketches)
-        rows_first = _pilot_share(resolved, source, plan)
+        rows_first = pilot_share(resolved, source, plan)
         probe = _probe(executor, resolved, watcher, rows_first)
         watcher.plan(plan, cautions(resolved, source.shape))
         attributes = {
@@ -161,13 +178,16 @@ def resume(
     time_limit: float | None = None,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    weights: Any = None,
     checkpoint_every: int | None = None,
     watcher: Watcher | None = None,
     **machine: Unpack[MachineOptions],
 ) -> Result:
     """Continue the run at `path` from its last checkpoint, as if it had never stopped.
 
-    The data are opened where the run found them; data that were given as an object must be given again as `x`. A
+    The data are opened where the run found them; data that were given as an object must be given again as `x`, and
+    so must a `mask` and `weights`. A
     finished run goes on with a larger `max_sweeps`, a smaller `tol` or a longer `time_limit`, as far as it was that
     which ended it. It may go on elsewhere than it began (`machine`, as in `fit`). The memory is that of the run unless
     given; the sums are formed in the same order on any number of threads or workers, but not with another `memory`.
@@ -186,11 +206,17 @@ def resume(
     if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0):
         return load(path, storage_options=storage_options)
     data = attributes["source"]["uri"] if x is None else x
-    source = reopen(attributes["source"], x, key, problem, _of_source(data, storage_options, path))
+    source = reopen(attributes["source"], x, key, problem, _of_source(data, storage_options, path), mask, weights)
+    resolved = resolve_for(source, problem, resolved)
     layout = _stored_layout(attributes["layout"]) if place.memory is None else None
     place = replace(place, memory=place.memory or attributes["layout"]["memory"])
-    where = executing(source, resolved, place, out=path, options=storage_options, watcher=watcher, layout=layout)
-    with noticed(), where as executor:
+    with (
+        noticed(),
+        attended(watcher, resolved.problem, source, out=path, options=storage_options, earlier=state) as watcher,
+        executing(
+            source, resolved, place, out=path, options=storage_options, watcher=watcher, layout=layout
+        ) as executor,
+    ):
         probe = _probe(executor, resolved, watcher)
         refuse_changed(probe, attributes["source"], source)
         if source.uri not in (attributes["source"]["uri"], IN_MEMORY):
@@ -216,6 +242,9 @@ def transform(
     overwrite: bool = False,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    weights: Any = None,
+    missing: str | None = None,
     watcher: Watcher | None = None,
     **machine: Unpack[MachineOptions],
 ) -> Any:
@@ -223,7 +252,8 @@ def transform(
 
     One read of `x` looks for entries that would spoil it, a second one fits: each block is updated until no entry
     moves by more than `tol` of the largest, at most `max_sweeps` times. With `out`, a zarr group with `w` is written
-    there, and that array is returned unread. `machine` as in `fit`. Raises `UsageError` when the features differ in
+    there, and that array is returned unread. `mask`, `weights` and `machine` as in `fit`; `missing` None is what it was
+    there. Raises `UsageError` when the features differ in
     number.
     """
     watcher = watcher or Warner()
@@ -232,17 +262,20 @@ def transform(
     place = Machine.of(machine)
     refuse_odd_counts(max_sweeps=max_sweeps)
     result = run if isinstance(run, Result) else load(run, storage_options=_of_source(run, storage_options, out, x))
-    resolved = resolve(result.problem)
+    missing = known_missing(result.attributes) if missing is None else missing
     shared = result.state.current
-    dtype = next(iter(resolved.model.factors(shared).values())).dtype
-    source = open_source(
-        x, key=key, dtype=np.dtype(dtype).name, storage_options=_of_source(x, storage_options, out, run)
-    )
+    dtype = next(iter(result.model.factors(shared).values())).dtype
+    source = open_observed(
+        x, key=key, dtype=np.dtype(dtype).name, storage_options=_of_source(x, storage_options, out, run), mask=mask,
+        weights=weights, missing=missing,
+    )  # fmt: skip
     if out is not None:
         fitted = result.attributes["source"]["uri"]
         check_output(str(out), overwrite=overwrite, keep=[source.uri, result.path, fitted], options=storage_options)
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
+    resolved = resolve(result.problem, elsewhere=elsewhere(source))
+    check_source(resolved, source)
     with executing(source, resolved, place, out=out, options=storage_options, watcher=watcher) as executor:
         watcher.stage("probe")
         probe = survey(executor.sweep, source, empty=True)
@@ -291,41 +324,6 @@ def convert(
         )  # fmt: skip
 
 
-def explain(
-    x: Any,
-    *,
-    key: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    problem: Problem | None = None,
-    **fields: Any,
-) -> Explanation:
-    """What `fit` would do with the same arguments: parts and their origins, blocks, bytes, memory.
-
-    It runs nothing, but where workers are to do it: these are asked whether they can, and sweep over a few blocks, from
-    which the time of a sweep follows.
-    """
-    out = fields.pop("out", None)
-    for name in ("w", "h", "overwrite", "checkpoint_every", "watcher"):
-        fields.pop(name, None)
-    options = {name: fields.pop(name) for name in MachineOptions.__annotations__ if name in fields}
-    place = Machine.of(options)  # type: ignore[arg-type]
-    problem = problem or make_problem(**fields)
-    resolved = resolve(problem)
-    source = open_source(x, key=key, dtype=problem.dtype, storage_options=storage_options)
-    check_source(resolved, source)
-    notes = tuple(cautions(resolved, source.shape))
-    if place.is_here:
-        plan = local_plan(source, resolved, place)
-        return Explanation(
-            resolved, describe_source(source), plan, notes, pilot_rows=_pilot_rows(resolved, source, plan)
-        )
-    from nmfkit.executors.forecast import forecasting
-
-    with forecasting(source, resolved, place, out, storage_options) as (plan, crew, found):
-        first = _pilot_rows(resolved, source, plan)
-        return Explanation(resolved, describe_source(source), plan, notes, crew, found, first)
-
-
 def plugins() -> list[Registered]:
     """Every part on offer, with its kind, summary and distribution."""
     return [part for kind in KINDS for part in registry().of_kind(kind)]
@@ -343,17 +341,6 @@ def _stored_layout(stored: Mapping[str, Any]) -> Layout:
     return Layout(stored["target"], stored["shards"], stored["tile_rows"], fan_in, groups)
 
 
-def _pilot_share(resolved: Resolved, source: Source, plan: Plan) -> float:
-    """The share of the rows that a pilot is to fit; a sketch is of all rows and takes one only if asked to."""
-    problem, sketches = resolved.problem, isinstance(resolved.ingredients.rule, Sketches)
-    carries = isinstance(resolved.model, Carries) and not (sketches and problem.pilot == "auto")
-    return share(problem, source, carries, plan.given_memory)
-
-
-def _pilot_rows(resolved: Resolved, source: Source, plan: Plan) -> int:
-    return round(_pilot_share(resolved, source, plan) * source.shape[0])
-
-
 def _probe(executor: Executor, resolved: Resolved, watcher: Watcher, share: float = 0.0) -> Probe:
     watcher.stage("probe")
     probe = survey(executor.sweep, executor.source, share=share)
@@ -369,4 +356,4 @@ class Warner(Watcher):
         """One `Caution` each."""
         del plan
         for sentence in cautions:
-            warnings.warn(sentence, Caution, stacklevel=4)
+            warnings.warn(sentence, Caution, stacklevel=5)

@@ -72,6 +72,10 @@ class Block(Linear, Protocol):
         """Rows `lo` … `hi` of this block, without a copy where possible."""
         ...
 
+    def take(self, rows: Array) -> Block:
+        """The rows of these numbers, ascending, as a block of their own: a copy that knows no place in X."""
+        ...
+
     def dense(self) -> Array:
         """Every entry, (rows, n)."""
         ...
@@ -82,6 +86,17 @@ class Block(Linear, Protocol):
 
     def place(self, at: int) -> tuple[int, int]:
         """Row and column in X of entry number `at` of `values`, counted along the rows."""
+        ...
+
+    def first_zero(self) -> int | None:
+        """The number of the first entry that is zero, counted along the rows of the block; None without one."""
+        ...
+
+    def within(self, rows: int) -> Block:
+        """The block with the number of rows of the matrix that it is part of, unless it has one.
+
+        Many small tiles are worth compiling for.
+        """
         ...
 
 
@@ -144,6 +159,10 @@ class Dense:
         """Rows `lo` … `hi` of this block, a view."""
         return Dense(self.values[lo:hi], self.first + lo, self.whole)
 
+    def take(self, rows: Array) -> Dense:
+        """The rows of these numbers."""
+        return Dense(self.values[rows], whole=self.whole)
+
     def dense(self) -> Array:
         """Every entry, (rows, n)."""
         return self.values
@@ -160,6 +179,18 @@ class Dense:
         """Row and column in X of entry number `at`."""
         row, column = divmod(at, self.shape[1])
         return (self.first + row, column)
+
+    def first_zero(self) -> int | None:
+        """The number of the first entry that is zero."""
+        for i in range(self.shape[0]):  # most often one of the first rows holds one
+            at = first_true(self.values[i] == 0)
+            if at is not None:
+                return i * self.shape[1] + at
+        return None
+
+    def within(self, rows: int) -> Dense:
+        """The block as part of a matrix of so many rows."""
+        return self if self.whole else replace(self, whole=rows)
 
 
 @dataclass(frozen=True)
@@ -206,6 +237,20 @@ class CSR:
         indptr = self.indptr[lo : hi + 1] - self.indptr[lo]
         return CSR(self.values[a:b], self.indices[a:b], indptr, self.n, self.first + lo, self.whole)
 
+    def take(self, rows: Array) -> CSR:
+        """The rows of these numbers."""
+        stored = self.entries(rows)
+        counts = self.indptr[rows + 1] - self.indptr[rows]
+        indptr = np.zeros_like(self.indptr, shape=(len(rows) + 1,))
+        indptr[1:] = np.cumsum(counts)
+        return CSR(self.values[stored], self.indices[stored], indptr, self.n, whole=self.whole)
+
+    def entries(self, rows: Array) -> Array:
+        """Where the entries of these rows stand in `values`, one row after the other."""
+        counts = self.indptr[rows + 1] - self.indptr[rows]
+        ends = np.cumsum(counts)
+        return np.repeat(self.indptr[rows] - (ends - counts), counts) + np.arange(int(counts.sum()), like=counts)
+
     def dense(self) -> Array:
         """Every entry, (rows, n)."""
         return kernels.csr_dense(self.values, self.indices, self.indptr, self.n)
@@ -223,10 +268,20 @@ class CSR:
         row = int(np.searchsorted(self.indptr, at, side="right")) - 1
         return (self.first + row, int(self.indices[at]))
 
+    def first_zero(self) -> int | None:
+        """The number of the first entry that is zero, stored or not."""
+        # Row by row: a dense copy of a sparse block could be far larger than the block.
+        for i in range(self.shape[0]):
+            at = first_true(self.rows(i, i + 1).dense()[0] == 0)
+            if at is not None:
+                return i * self.n + at
+        return None
 
-def within(block: Block, rows: int) -> Block:
-    """The block with the number of rows of the matrix that it is part of, unless it has one.
+    def within(self, rows: int) -> CSR:
+        """The block as part of a matrix of so many rows."""
+        return self if self.whole else replace(self, whole=rows)
 
-    Many small tiles are worth compiling for.
-    """
-    return replace(block, whole=rows) if isinstance(block, Dense | CSR) and not block.whole else block
+
+def first_true(flags: Array) -> int | None:
+    """Where the first of `flags` (k,) is that is true."""
+    return int(np.argmax(flags)) if bool(flags.any()) else None

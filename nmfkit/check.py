@@ -16,6 +16,7 @@ from nmfkit.problem import Problem, is_auto, part_text
 from nmfkit.protocols import (
     Chooses,
     HasProx,
+    HasSplit,
     Ingredients,
     Initializer,
     Loss,
@@ -26,6 +27,8 @@ from nmfkit.protocols import (
     Whole,
 )
 from nmfkit.registry import Registered, registry
+from nmfkit.sources.observed import Observed, elsewhere
+from nmfkit.weighted import HasTerms, Weighted, weighted
 
 FIELDS = {"loss": "loss", "rule": "rule", "reg-w": "reg_w", "reg-h": "reg_h", "init": "init"}
 """What a model may take, and the field of the problem that names it."""
@@ -51,8 +54,11 @@ class Resolved:
     distributions: frozenset[str] = frozenset()
 
 
-def resolve(problem: Problem) -> Resolved:
-    """Build every part and compare them; raises `UsageError` or `Incompatible` listing all faults at once."""
+def resolve(problem: Problem, *, elsewhere: float | None = None) -> Resolved:
+    """Build every part and compare them; raises `UsageError` or `Incompatible` listing all faults at once.
+
+    `elsewhere` is not None where entries have weights, and what those count that blocks do not store.
+    """
     builder = _Builder()
     faults = problem.faults()
     model_factory = builder.factory("model", problem.model)
@@ -69,6 +75,9 @@ def resolve(problem: Problem) -> Resolved:
         raise UsageError("\n".join(faults) if len(faults) == 1 else _listed(faults))
     misfits = _untaken(problem, takes)
     misfits += _wrong_kinds(loss, None, reg_w, reg_h, initializer)
+    if elsewhere is not None and not misfits:
+        misfits += _unweighable(problem, loss)
+        loss = None if misfits else weighted(loss, elsewhere)
     if not misfits:
         rule = _chosen(rule, loss, reg_w, reg_h)
     misfits += _wrong_kinds(None, rule, (), (), None)
@@ -92,11 +101,45 @@ def resolve(problem: Problem) -> Resolved:
     return Resolved(problem, model, initializer, ingredients, builder.origins, frozenset(builder.distributions))
 
 
+def resolve_for(source: Source, problem: Problem, resolved: Resolved) -> Resolved:
+    """`resolved`, or the problem resolved anew where the source's entries have weights."""
+    weights = elsewhere(source)
+    return resolved if weights is None else resolve(problem, elsewhere=weights)
+
+
+def _unweighable(problem: Problem, loss: Any) -> list[str]:
+    """Why entries with weights, or missing ones, are not for this problem."""
+    misfits = []
+    if loss is None:
+        misfits.append(f"model {part_text(problem.model)!r} has a loss of its own, which knows no missing entries")
+    elif not isinstance(loss, HasSplit):
+        misfits.append(
+            f"missing entries and weights need {_phrase(HasSplit)} ({HasSplit.__name__}), and loss "
+            f"{part_text(problem.loss)!r} is not one"
+        )
+    if problem.pilot not in ("auto", "none"):
+        misfits.append(f"a pilot of {problem.pilot} rows knows no missing entries; leave --pilot out")
+    return misfits
+
+
 def check_source(resolved: Resolved, source: Source) -> None:
-    """Refuse a source for what is known without reading it; raises `DataError`."""
+    """Refuse a source for what is known without reading it; raises `DataError` or `Incompatible`."""
     loss, (m, n) = resolved.ingredients.loss, source.shape
-    if loss is not None and loss.needs_positive and source.nnz is not None and source.nnz < m * n:
+    if isinstance(source, Observed):
+        _check_observed(resolved, source)
+    elif loss is not None and loss.needs_positive and source.nnz is not None and source.nnz < m * n:
         raise DataError(_zeros(resolved, m * n - source.nnz, m * n, "where it stores no entry"))
+
+
+def _check_observed(resolved: Resolved, source: Observed) -> None:
+    loss = resolved.ingredients.loss
+    if source.weights is not None and not isinstance(loss.loss, HasTerms):
+        raise Incompatible(
+            [
+                f"weights need {_phrase(HasTerms)} ({HasTerms.__name__}), and loss "
+                f"{part_text(resolved.problem.loss)!r} is not one; a mask, or missing entries, would do"
+            ]
+        )
 
 
 def check_data(resolved: Resolved, probe: Probe, dtype: Any = "float64") -> None:
@@ -110,7 +153,7 @@ def check_data(resolved: Resolved, probe: Probe, dtype: Any = "float64") -> None
             f"{most:g}: multiply the data by a constant{wider}"
         )
     loss = resolved.ingredients.loss
-    cells = probe.shape[0] * probe.shape[1]
+    cells = probe.shape[0] * probe.shape[1] if probe.observed is None else int(probe.observed)
     if loss is not None and loss.needs_positive and probe.first_zero is not None:
         where = f"the first at row {probe.first_zero[0]}, column {probe.first_zero[1]}"
         raise DataError(_zeros(resolved, cells - probe.nonzero, cells, where))
@@ -235,7 +278,7 @@ def _rule_misfits(
     problem: Problem, rule: Any, name: str, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]
 ) -> list[str]:
     misfits = [
-        f"rule {name!r} needs {_phrase(need)} ({need.__name__}), and loss {part_text(problem.loss)!r} is not one"
+        f"rule {name!r} needs {_phrase(need)} ({need.__name__}), and {_loss_text(problem, loss)} is not one"
         for need in rule.needs
         if not isinstance(loss, need)
     ]
@@ -301,10 +344,15 @@ def _ways_out(problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence
             fitting.append(candidate.name)
     if not fitting:
         return []
-    parts = [f"loss {part_text(problem.loss)!r}"] + [
+    parts = [_loss_text(problem, loss)] + [
         f"{part_text(r)!r} on {factor}" for factor, rs in (("W", problem.reg_w), ("H", problem.reg_h)) for r in rs
     ]
     return [f"what would work with {', '.join(parts)}: --rule {' or --rule '.join(fitting)}"]
+
+
+def _loss_text(problem: Problem, loss: Any) -> str:
+    with_weights = " with missing entries or weights" if isinstance(loss, Weighted) else ""
+    return f"loss {part_text(problem.loss)!r}{with_weights}"
 
 
 def _phrase(capability: type) -> str:

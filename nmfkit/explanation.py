@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nmfkit.check import Resolved
+from nmfkit.arguments import make_problem
+from nmfkit.check import Resolved, cautions, check_source, resolve, resolve_for
+from nmfkit.executors.machine import Machine, MachineOptions
+from nmfkit.executors.open import local_plan
 from nmfkit.executors.plan import Plan, size_text
-from nmfkit.problem import part_text
+from nmfkit.pilot import pilot_rows
+from nmfkit.problem import Problem, part_text
 from nmfkit.protocols import Source
 from nmfkit.sketch import Sketches
+from nmfkit.sources.observed import describe_observed, observed_text, open_observed
 
 if TYPE_CHECKING:
     from nmfkit.executors.forecast import Forecast
+
+
+def explain(
+    x: Any,
+    *,
+    key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    weights: Any = None,
+    missing: str = "none",
+    problem: Problem | None = None,
+    **fields: Any,
+) -> Explanation:
+    """What `fit` would do with the same arguments: parts and their origins, blocks, bytes, memory.
+
+    It runs nothing, but where workers are to do it: these are asked whether they can, and sweep over a few blocks, from
+    which the time of a sweep follows.
+    """
+    out = fields.pop("out", None)
+    for name in ("w", "h", "overwrite", "checkpoint_every", "watcher"):
+        fields.pop(name, None)
+    options = {name: fields.pop(name) for name in MachineOptions.__annotations__ if name in fields}
+    place = Machine.of(options)  # type: ignore[arg-type]
+    problem = problem or make_problem(**fields)
+    resolved = resolve(problem)
+    source = open_observed(
+        x, key=key, dtype=problem.dtype, storage_options=storage_options, mask=mask, weights=weights, missing=missing
+    )
+    resolved = resolve_for(source, problem, resolved)
+    check_source(resolved, source)
+    notes = tuple(cautions(resolved, source.shape))
+    if place.is_here:
+        plan = local_plan(source, resolved, place)
+        return Explanation(
+            resolved, describe_source(source), plan, notes, pilot_rows=pilot_rows(resolved, source, plan)
+        )
+    from nmfkit.executors.forecast import forecasting
+
+    with forecasting(source, resolved, place, out, storage_options) as (plan, crew, found):
+        first = pilot_rows(resolved, source, plan)
+        return Explanation(resolved, describe_source(source), plan, notes, crew, found, first)
 
 
 @dataclass(frozen=True)
@@ -88,6 +135,7 @@ class Explanation:
         return [
             "Data",
             f"  {s['uri']}: {m:,} × {n:,} {s['dtype']}, {kind}, {size_text(self.plan.source_bytes)}",
+            *([f"  known       {observed_text(s['observed'])}"] if "observed" in s else []),
         ]
 
     def _layout(self) -> list[str]:
@@ -139,7 +187,9 @@ def _count(number: int, what: str) -> str:
 
 def describe_source(source: Source) -> dict[str, Any]:
     """Shape, dtype and kind of a source, in plain values."""
+    known = describe_observed(source)
     return {
+        **({} if known is None else {"observed": known}),
         "uri": source.uri,
         "shape": list(source.shape),
         "dtype": np.dtype(source.dtype).name,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import SimpleNamespace
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from nmfkit.errors import UsageError
@@ -79,24 +82,33 @@ def build(
     Raises `UsageError` naming every unknown, doubled, missing or unreadable parameter at once.
     """
     preset, given = dict(preset or {}), dict(given or {})
-    free = {n: p for n, p in parameters(factory).items() if n not in preset and n not in given}
+    written = arguments(factory, text, what=f"{kind} {str(text)!r}", taken={*preset, *given})
+    try:
+        return factory(**preset, **given, **written)
+    except ValueError as error:
+        raise UsageError(f"{kind} {str(text)!r}: {error}") from error
+
+
+def arguments(factory: Callable[..., Any], text: PartText, *, what: str, taken: Collection[str] = ()) -> dict[str, Any]:
+    """The text's value and options as arguments of `factory`, converted by annotation; `taken` are not the user's.
+
+    Raises `UsageError` that begins with `what` and names every fault at once.
+    """
+    free = {n: p for n, p in parameters(factory).items() if n not in taken}
     faults: list[str] = []
     written = _written(text, free, faults)
-    arguments: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     hints = _hints(factory)
     for name, content in written.items():
         try:
-            arguments[name] = convert(content, hints.get(name, str))
+            converted[name] = convert(content, hints.get(name, str))
         except ValueError as error:
             faults.append(f"{name}={content!r}: {error}")
     missing = [n for n, p in free.items() if p.default is p.empty and n not in written]
     faults += [f"{n} is missing (write {text.name}:{n.upper()} or {text.name}:{n}=…)" for n in missing]
     if faults:
-        raise UsageError(f"{kind} {str(text)!r}: " + "; ".join(faults))
-    try:
-        return factory(**preset, **given, **arguments)
-    except ValueError as error:
-        raise UsageError(f"{kind} {str(text)!r}: {error}") from error
+        raise UsageError(f"{what}: " + "; ".join(faults))
+    return converted
 
 
 def _written(text: PartText, free: Mapping[str, Any], faults: list[str]) -> dict[str, str]:
@@ -118,11 +130,21 @@ def _written(text: PartText, free: Mapping[str, Any], faults: list[str]) -> dict
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
-    target = factory.__init__ if inspect.isclass(factory) else factory
-    try:
-        return get_type_hints(target)
-    except (NameError, TypeError):
-        return {}
+    """The types of the parameters, as far as their names can be resolved where each was written."""
+    if not inspect.isclass(factory):
+        return _resolved(factory, getattr(factory, "__globals__", {}))
+    hints: dict[str, Any] = {}
+    for base in reversed(factory.__mro__):  # a dataclass inherits fields from other modules
+        hints |= _resolved(base, vars(sys.modules[base.__module__]))
+    return hints | _resolved(factory.__init__, getattr(factory.__init__, "__globals__", {}))
+
+
+def _resolved(target: Any, names: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, hint in inspect.get_annotations(target).items():
+        with suppress(NameError, TypeError):
+            found |= get_type_hints(SimpleNamespace(__annotations__={name: hint}), globalns=names)
+    return found
 
 
 def convert(content: str, kind: Any) -> Any:

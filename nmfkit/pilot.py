@@ -14,12 +14,14 @@ import numpy as np
 from nmfkit.check import Resolved, model_of
 from nmfkit.errors import UsageError
 from nmfkit.executors.local import LocalExecutor
-from nmfkit.executors.plan import Layout, make_plan, size_text
+from nmfkit.executors.plan import Layout, Plan, make_plan, size_text
 from nmfkit.loop import iterate
 from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
 from nmfkit.protocols import Executor, RowStore, Shared, Source, Sweep, UpdateRule
 from nmfkit.sample import Picked
+from nmfkit.sketch import Sketches
+from nmfkit.sources.observed import Observed
 
 ROWS_PER_COMPONENT = 20
 """Rows of a dense sample for each component."""
@@ -69,7 +71,7 @@ def share(problem: Problem, source: Source, carries: bool = True, memory: int | 
     Raises `UsageError` where so many rows are asked for that they do not fit `memory` bytes beside the fit.
     """
     m, n = source.shape
-    if problem.pilot == "none" or not carries:
+    if problem.pilot == "none" or not carries or isinstance(source, Observed):
         return 0.0
     rank = max(problem.ranks)
     entries = m * n if source.nnz is None else source.nnz
@@ -88,6 +90,18 @@ def share(problem: Problem, source: Source, carries: bool = True, memory: int | 
     most = LARGEST if memory is None else min(LARGEST, memory * PART)
     pays = LEAST_GAIN * rows <= m and entries * rank >= LEAST_WORK and rows * row <= most
     return rows / m if pays else 0.0
+
+
+def pilot_share(resolved: Resolved, source: Source, plan: Plan) -> float:
+    """The share of the rows that a pilot is to fit; a sketch is of all rows and takes one only if asked to."""
+    problem, sketches = resolved.problem, isinstance(resolved.ingredients.rule, Sketches)
+    carries = isinstance(resolved.model, Carries) and not (sketches and problem.pilot == "auto")
+    return share(problem, source, carries, plan.given_memory)
+
+
+def pilot_rows(resolved: Resolved, source: Source, plan: Plan) -> int:
+    """The number of those rows."""
+    return round(pilot_share(resolved, source, plan) * source.shape[0])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from nmfkit.blocks import Array, Block
 from nmfkit.errors import DataError
 from nmfkit.sample import Picked, pick
 from nmfkit.stats import Least
+from nmfkit.weighed import Weighed
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Probe:
     """Row and column of the first zero entry, if there is any."""
     sample: Picked = field(default=Picked(), repr=False, compare=False)
     """The rows that were asked for."""
+    observed: float | None = None
+    """How many entries are not missing, where some may be."""
+    hidden_rows: int = 0
+    """Rows of which every entry is missing."""
+    hidden_columns: int = 0
+    """Columns of which every entry is missing."""
 
     def sums(self) -> dict[str, float]:
         """What is compared when a fit goes on later: together they notice almost any change of an entry."""
@@ -62,12 +69,25 @@ class Probe:
             found.append(
                 f"{self.column_zeros:,} of {self.shape[1]:,} columns are all zero; their columns of H go to zero"
             )
+        return [*found, *self._missing()]
+
+    def _missing(self) -> list[str]:
+        m, n = self.shape
+        if self.observed is None:
+            return []
+        found = [f"{m * n - self.observed:,.0f} of {m * n:,} entries are missing and left out of the objective"]
+        for count, of, what, factor in (
+            (self.hidden_rows, m, "rows have no entry that is known; their rows of W", "W"),
+            (self.hidden_columns, n, "columns have no entry that is known; their columns of H", "H"),
+        ):
+            if count:
+                found.append(f"{count:,} of {of:,} {what} keep their starting values, unless {factor} is regularized")
         return found
 
     @property
     def mean(self) -> float:
-        """The mean entry."""
-        return self.total / (self.shape[0] * self.shape[1])
+        """The mean entry, of those that are not missing."""
+        return self.total / (self.shape[0] * self.shape[1] if self.observed is None else max(1.0, self.observed))
 
 
 def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -77,16 +97,16 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
     _refuse(x, found.low, found.high)
     m, n = x.shape
     per_row = found.rows
-    low = min(0.0, found.low) if x.values.size < m * n else found.low
+    at, low = _lowest(x, found)
     return {}, {
+        **_observed(x, per_row),
         "total": float(np.sum(per_row)),
         "squares": found.squares,
         "nonzero": float(found.positive),
         "low": Least(low),
         "high": Least(-found.high),
-        "first_zero": Least(_first_zero(x, n, low)),
+        "first_zero": Least(float("inf") if at is None else float(x.first * n + at)),
         "row_mix": float(np.sum(per_row * _weights(x.first + np.arange(m, like=per_row)))),
-        "row_zeros": float(np.count_nonzero(per_row == 0)),
         "columns": found.columns,
         "sample": pick(x, shared["share"]) if shared["share"] else Picked(),
     }
@@ -120,16 +140,25 @@ def _weights(numbers: Array) -> Array:
     return weights
 
 
-def _first_zero(x: Block, n: int, low: float) -> float:
-    """The number of the first zero entry counted along the rows of the whole matrix; inf without one."""
-    if low > 0:
-        return float("inf")
-    # Row by row: a dense copy of a sparse block could be far larger than the block.
-    for i in range(x.shape[0]):
-        zero = x.rows(i, i + 1).dense()[0] == 0
-        if bool(zero.any()):
-            return float((x.first + i) * n + int(np.argmax(zero)))
-    return float("inf")
+def _lowest(x: Block, found: _Totals) -> tuple[int | None, float]:
+    """Where the first zero entry of a block is, and its lowest one; missing entries are none."""
+    m, n = x.shape
+    if found.low > 0 and x.values.size == m * n:
+        return None, found.low
+    at = x.first_zero()
+    return at, found.low if at is None and found.low != 0 else min(0.0, found.low)
+
+
+def _observed(x: Block, per_row: Array) -> dict[str, Any]:
+    """How many entries there are of each column and in all, and the rows without any; of all-zero rows the others."""
+    if not isinstance(x, Weighed):
+        return {"row_zeros": float(np.count_nonzero(per_row == 0))}
+    rows, columns = x.observed()
+    return {
+        "row_zeros": float(np.count_nonzero((per_row == 0) & (rows > 0))),
+        "hidden_rows": float(np.count_nonzero(rows == 0)),
+        "observed_columns": columns,
+    }
 
 
 def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0) -> Probe:
@@ -147,6 +176,7 @@ def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0) 
 
 def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
     columns, first = stats["columns"], stats["first_zero"].value
+    there = stats.get("observed_columns")
     return Probe(
         shape=shape,
         total=float(stats["total"]),
@@ -157,10 +187,13 @@ def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
         row_mix=float(stats["row_mix"]),
         column_mix=float(np.sum(columns * _weights(np.arange(len(columns), like=columns)))),
         row_zeros=int(stats["row_zeros"]),
-        column_zeros=int(np.count_nonzero(columns == 0)),
+        column_zeros=int(np.count_nonzero((columns == 0) if there is None else (columns == 0) & (there > 0))),
         columns=columns,
         first_zero=None if np.isinf(first) else divmod(int(first), shape[1]),
         sample=stats["sample"],
+        observed=None if there is None else float(np.sum(there)),
+        hidden_rows=int(stats.get("hidden_rows", 0)),
+        hidden_columns=0 if there is None else int(np.count_nonzero(there == 0)),
     )
 
 
@@ -181,7 +214,7 @@ def _refuse(x: Block, low: float, high: float) -> None:
 
 
 _WAY_OUT = {
-    "NaN": "fill or drop missing entries first; nmfkit needs every entry known",
+    "NaN": "say so if it stands for missing entries (--missing nan), or fill or drop them first",
     "an infinite value": "replace it by a finite one, or drop its row or column",
     "a negative entry": "nonnegative factorization needs entries ≥ 0; shift, clip or take magnitudes first",
 }

@@ -28,6 +28,8 @@ from nmfkit.terms import Pulled as Pulled
 from nmfkit.terms import Pulls as Pulls
 from nmfkit.terms import Split as Split
 from nmfkit.terms import Term as Term
+from nmfkit.weighted import HasTerms as HasTerms
+from nmfkit.weighted import HasWeighedPulled as HasWeighedPulled
 
 if TYPE_CHECKING:
     from nmfkit.executors.each import Each

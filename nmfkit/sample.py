@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nmfkit.blocks import CSR, Array, Block, Dense, within
+from nmfkit.blocks import CSR, Array, Block, Dense
 from nmfkit.sources.array import ArraySource, SparseSource
 from nmfkit.sources.through import Through
 
@@ -56,7 +56,7 @@ class Sample(Through):
 
     def read(self, lo: int, hi: int) -> Block:
         """Rows `lo` … `hi`."""
-        return within(self.of.read(lo, hi), self.whole)
+        return self.of.read(lo, hi).within(self.whole)
 
 
 def pick(x: Block, share: float) -> Picked:

@@ -13,20 +13,22 @@ import numpy as np
 
 from nmfkit.array_rows import is_result
 from nmfkit.blocks import Array, Block
-from nmfkit.check import Resolved, check_data, resolve
+from nmfkit.check import Resolved, check_data, check_source, resolve
 from nmfkit.errors import StoreError, UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import executing
 from nmfkit.loop import Watcher
 from nmfkit.lowrank import LowRank
-from nmfkit.origin import IN_MEMORY
+from nmfkit.origin import IN_MEMORY, observed_again
 from nmfkit.probe import survey
 from nmfkit.problem import part_text
 from nmfkit.protocols import HasGram, Rows, Shared, Source, Stats, Step
 from nmfkit.result import Result, load
 from nmfkit.sources import open_source
 from nmfkit.sources.fingerprint import fingerprint
+from nmfkit.sources.observed import elsewhere, holes, known_missing, open_observed
 from nmfkit.sources.uri import is_remote
+from nmfkit.weighed import Weighed
 
 ENCODE = {"encode.sweeps": 200, "encode.tol": 1e-5}
 """How rows of other data are fitted, as `transform` does."""
@@ -61,12 +63,16 @@ def score(
     *,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    mask: Any = None,
+    weights: Any = None,
+    missing: str | None = None,
     watcher: Watcher | None = None,
     **machine: Unpack[MachineOptions],
 ) -> Score:
     """Judge `run` on the data that it was fitted to, or on other data `x` whose rows are fitted to its H first.
 
-    `machine` as in `fit`.
+    Where entries are missing or have weights, they are judged as they were fitted; `mask`, `weights` and `missing` are
+    those of other data, `machine` as in `fit`.
     """
     place = Machine.of(machine)
     watcher = watcher or Watcher()
@@ -75,7 +81,14 @@ def score(
     resolved = resolve(result.problem)
     shared = result.state.current
     row, factor, v = _product(result, resolved)
-    source = _own_source(result, options) if x is None else _other_source(result, x, key, v.dtype, options)
+    if x is None:
+        source = _own_source(result, options, mask, weights)
+    else:
+        missing = known_missing(result.attributes) if missing is None else missing
+        source = _other_source(result, x, key, v.dtype, options, mask, weights, missing)
+    if (weights := elsewhere(source)) is not None:
+        resolved = resolve(result.problem, elsewhere=weights)
+        check_source(resolved, source)
     with executing(source, resolved, place, out=result.path, options=options, watcher=watcher) as executor:
         watcher.stage("probe")
         probe = survey(executor.sweep, executor.source)
@@ -133,6 +146,8 @@ class _Judge:
         if self.quadratic:
             return float(self.loss.offset(x))
         sums = x.dot(np.ones((x.shape[1], 1), dtype))
+        if isinstance(x, Weighed):  # what the row would sum up to if all of it were known
+            sums = sums / np.maximum(x.weigh(self.profile[:, None].astype(dtype)), np.finfo(dtype).tiny)
         return float(self.loss.value(x, LowRank(sums.astype(dtype), self.profile[None].astype(dtype))))
 
 
@@ -185,22 +200,39 @@ def _product(result: Result, resolved: Resolved) -> tuple[str, str, Array]:
     )
 
 
-def _own_source(result: Result, options: Mapping[str, Any] | None) -> Source:
+def _own_source(result: Result, options: Mapping[str, Any] | None, mask: Any, weights: Any) -> Source:
     """The data of the fit, if they are where they were and as they were."""
     stored = result.attributes["source"]
     if stored["uri"] == IN_MEMORY:
         raise StoreError("the run was fitted to data in memory; name the data: nmfkit.score.score(run, X)")
-    source = open_source(stored["uri"], key=stored.get("key"), dtype=stored["dtype"], storage_options=options)
+    source = open_source(
+        stored["uri"],
+        key=stored.get("key"),
+        dtype=stored["dtype"],
+        storage_options=options,
+        missing=holes(known_missing(result.attributes)),
+    )
     if fingerprint(source) != stored["fingerprint"]:
         raise StoreError(
             f"the data at {source.uri} have changed since the fit; name the data to score the components on them: "
             f"nmfkit score {shlex.quote(str(result.path))} {shlex.quote(source.uri)}"
         )
-    return source
+    return observed_again(source, stored, mask, weights)
 
 
-def _other_source(result: Result, x: Any, key: str | None, dtype: Any, options: Mapping[str, Any] | None) -> Source:
-    source = open_source(x, key=key, dtype=np.dtype(dtype).name, storage_options=options)
+def _other_source(
+    result: Result,
+    x: Any,
+    key: str | None,
+    dtype: Any,
+    options: Mapping[str, Any] | None,
+    mask: Any,
+    weights: Any,
+    missing: str,
+) -> Source:
+    source = open_observed(
+        x, key=key, dtype=np.dtype(dtype).name, storage_options=options, mask=mask, weights=weights, missing=missing
+    )
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
     return source

@@ -178,7 +178,7 @@ def test_a_traceback_comes_only_with_v():
 
 def test_what_nobody_foresaw_is_one_line(monkeypatch):
     monkeypatch.setattr("nmfkit.sources.open_source", lambda *_, **__: 1 / 0)
-    monkeypatch.setattr("nmfkit.api.open_source", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("nmfkit.api.open_observed", lambda *_, **__: 1 / 0)
     message = refused(1, "explain", "sample:digits", "--rank", 2)
     assert message == "error: unexpected ZeroDivisionError: division by zero (run again with -v for the traceback)\n"
     assert "Traceback" in run("explain", "sample:digits", "--rank", 2, "-v").stderr

@@ -96,6 +96,27 @@ def test_every_rule_gives_on_a_cluster_what_it_gives_here(processes, threads, st
     assert_identical(fitted(stored / kind, threads, rule=rule, loss=loss), there)
 
 
+KNOWN = (np.random.default_rng(5).random(COUNTS.shape) < 0.7).astype(float)
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_missing_entries_give_on_a_cluster_what_they_give_here(processes, tmp_path, where):
+    x, mask = COUNTS, KNOWN
+    if where == "disk":
+        nmfkit.convert(x, tmp_path / "x", chunk_mb=0.5)
+        nmfkit.convert(mask, tmp_path / "mask", chunk_mb=0.3)
+        x, mask = tmp_path / "x", tmp_path / "mask"
+    for given in ({"mask": mask}, {"weights": mask}):
+        assert_alike(fitted(x, processes, loss="kl", **given), fitted(x, loss="kl", **given))
+
+
+def test_stored_zeros_are_known_on_a_cluster(processes):
+    stored = sp.csr_array((COUNTS[KNOWN > 0], np.nonzero(KNOWN)), shape=COUNTS.shape)
+    assert (stored.data == 0).any()
+    known = {"loss": "kl", "missing": "absent"}
+    assert_alike(fitted(stored, processes, **known), fitted(stored, **known))
+
+
 OPTIONS = {
     "regularizers": {"reg_w": ["l1:0.1"], "reg_h": ["l2:0.2", "l1:0.05"]},
     "regularized hals": {"loss": "frobenius", "rule": "hals", "reg_w": ["l2:0.1"], "reg_h": ["l1:0.1"]},

@@ -124,3 +124,15 @@ def test_unknown_fields_of_a_problem_are_named_with_close_ones():
 def test_faults_of_plain_values(change, fault):
     (found,) = Problem(**change).faults()
     assert fault in found
+
+
+def test_inherited_options_keep_types_that_another_module_knows():
+    # The base's module imports names that this one does not have, and annotates a class variable with one of them.
+    from nmfkit_plugins.beta.multiplicative import Multiplicative
+
+    @dataclass(frozen=True)
+    class Longer(Multiplicative):
+        steps: "UnknownHere | int" = 1  # type: ignore[name-defined] # noqa: F821, UP037
+
+    built = build(Longer, PartText.parse("longer:no,joint=no"), kind="rule")
+    assert (built.extrapolate, built.joint) == (False, False)

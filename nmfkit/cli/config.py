@@ -22,7 +22,7 @@ MACHINE = ("memory", "threads", "workers", "threads_per_worker", "scheduler", "s
 COUNTS = ("threads", "workers", "threads_per_worker")
 NUMBERS = ("rank", "seed", "max_sweeps", "tol", "time_limit", "checkpoint_every", *COUNTS)
 TEXTS = ("source", "out", "model", "loss", "rule", "init", "pilot", "dtype", "key", "start_w", "start_h", "scheduler",
-         "scheduler_file", "performance_report")  # fmt: skip
+         "scheduler_file", "performance_report", "mask", "weights", "missing")  # fmt: skip
 BOOLEANS = ("overwrite",)
 
 
@@ -40,6 +40,9 @@ class Request:
     checkpoint_every: int | None
     start_w: str | None
     start_h: str | None
+    mask: str | None
+    weights: str | None
+    missing: str
 
 
 def read_request(source: str | None, options: FitOptions, *, needs_out: bool) -> Request:
@@ -58,6 +61,7 @@ def read_request(source: str | None, options: FitOptions, *, needs_out: bool) ->
     values: dict[str, Any] = {f.name: given.get(f.name) for f in fields(Request)}
     values["storage_options"] = {k: stored_value(v) for k, v in given.get("storage_options", {}).items()} or None
     machine = {name: given[name] for name in MACHINE if name in given}
+    values["missing"] = given.get("missing", "none")
     return Request(**{**values, "problem": problem, "overwrite": bool(given.get("overwrite")), "machine": machine})
 
 
@@ -156,6 +160,7 @@ def _merged(file: dict[str, Any], flags: dict[str, Any], faults: list[str]) -> d
 def _faults(given: Mapping[str, Any], needs_out: bool) -> list[str]:
     """What is wrong beyond the problem itself."""
     from nmfkit.executors.machine import machine_faults
+    from nmfkit.sources.observed import MISSING
 
     wrong = []
     if given.get("source") is None:
@@ -166,6 +171,8 @@ def _faults(given: Mapping[str, Any], needs_out: bool) -> list[str]:
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         wrong.append(f"checkpoint-every {every!r} is not a whole number ≥ 1")
     wrong += [fault.replace("_", "-") for fault in machine_faults({n: given[n] for n in MACHINE if n in given})]
+    if (missing := given.get("missing", "none")) not in MISSING:
+        wrong.append(f"missing {missing!r} is not one of {', '.join(MISSING)}")
     if (device := given.get("device", "cpu")) != "cpu":
         wrong.append(f"--device {device}: this version computes on processors only; leave it out")
     return wrong

@@ -19,6 +19,9 @@ def explain(src: SOURCE = None, *, options: FitOptions, output: Output) -> None:
         out=request.out,
         key=request.key,
         storage_options=request.storage_options,
+        mask=request.mask,
+        weights=request.weights,
+        missing=request.missing,
         **request.machine,
     )
     if output.json:

@@ -43,6 +43,9 @@ def fit(src: SOURCE = None, *, options: FitOptions, output: Output) -> None:
                 checkpoint_every=request.checkpoint_every,
                 key=request.key,
                 storage_options=request.storage_options,
+                mask=request.mask,
+                weights=request.weights,
+                missing=request.missing,
                 watcher=meter,
                 **request.machine,
             )

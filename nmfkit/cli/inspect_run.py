@@ -12,6 +12,7 @@ from nmfkit.cli.options import Output
 from nmfkit.cli.summary import parts, why
 from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell, table
 from nmfkit.result import Result, load
+from nmfkit.sources.observed import observed_text
 
 
 def show_run(path: str, top: int, options: Mapping[str, Any] | None, output: Output) -> None:
@@ -61,6 +62,7 @@ def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
     status = why(result) if result.stopped_by else f"interrupted; continue with: {shell('nmfkit', 'resume', path)}"
     lines = [
         ("source", f"{attributes['source']['uri']}, {shape_text(result.shape)} {attributes['source']['dtype']}"),
+        *([("known", observed_text(known))] if (known := attributes["source"].get("observed")) else []),
         ("problem", parts(result)),
         ("objective", number(result.objective)),
         ("sweeps", f"{last.sweep}, {status}"),

@@ -41,6 +41,17 @@ STORAGE_OPTION = _option(
     help="For data at a URI, as endpoint_url=…; may be repeated; never stored.",
 )
 KEY = _option("--key", metavar="NAME", help="The dataset inside a container (.npz, .mat, .h5ad, zarr group).")
+MASK = _option(
+    "--mask", metavar="PATH", help="A matrix as large as SRC, 0 where an entry is missing. Default: none is."
+)
+WEIGHTS = _option(
+    "--weights", metavar="PATH", help="A matrix as large as SRC: how much each entry counts. Default: all alike."
+)
+MISSING = _option(
+    "--missing",
+    metavar="WHAT",
+    help="What else is missing: nan (entries that are NaN), absent (those that a sparse matrix does not store), none.",
+)
 OVERWRITE = _option("--overwrite", help="Replace an existing output of nmfkit.")
 
 
@@ -113,6 +124,15 @@ class Data:
         if wrong := [key for key, sign, value in pairs if not (key and sign and value)]:
             raise UsageError(f"storage-option {', '.join(map(repr, wrong))} is not KEY=VALUE")
         return {key.strip(): stored_value(value) for key, _, value in pairs} or None
+
+
+@dataclass(frozen=True)
+class Known:
+    """Which entries of the data are known, and how much they count."""
+
+    mask: Annotated[str | None, MASK] = None
+    weights: Annotated[str | None, WEIGHTS] = None
+    missing: Annotated[str | None, MISSING] = None
 
 
 def stored_value(text: Any) -> Any:
@@ -200,6 +220,9 @@ class FitOptions:
     ] = None
     key: Annotated[str | None, KEY] = None
     storage_option: Annotated[list[str] | None, STORAGE_OPTION] = None
+    mask: Annotated[str | None, MASK] = None
+    weights: Annotated[str | None, WEIGHTS] = None
+    missing: Annotated[str | None, MISSING] = None
     config: Annotated[
         str | None,
         _option(

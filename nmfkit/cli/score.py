@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import Anywhere, Data, Output
+from nmfkit.cli.options import Anywhere, Data, Known, Output
 from nmfkit.cli.resume import RUN
 
 
@@ -22,6 +23,7 @@ def score(
     ] = None,
     *,
     data: Data,
+    known: Known,
     machine: Anywhere,
     output: Output,
 ) -> None:
@@ -38,7 +40,15 @@ def score(
     from nmfkit.score import score as judge
 
     with watching(quiet=output.quiet) as meter:
-        found = judge(run, src, key=data.key, storage_options=data.storage_options, watcher=meter, **machine.given())
+        found = judge(
+            run,
+            src,
+            key=data.key,
+            storage_options=data.storage_options,
+            **asdict(known),
+            watcher=meter,
+            **machine.given(),
+        )
     if output.json:
         emit(found.as_dict())
     elif output.speaks:

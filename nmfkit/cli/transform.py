@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import OVERWRITE, Anywhere, Data, Output
+from nmfkit.cli.options import OVERWRITE, Anywhere, Data, Known, Output
 from nmfkit.cli.resume import RUN
 
 
@@ -25,6 +26,7 @@ def transform(
     ] = 1e-5,
     overwrite: Annotated[bool, OVERWRITE] = False,
     data: Data,
+    known: Known,
     machine: Anywhere,
     output: Output,
 ) -> None:
@@ -45,6 +47,7 @@ def transform(
             overwrite=overwrite,
             key=data.key,
             storage_options=data.storage_options,
+            **asdict(known),
             watcher=meter,
             **machine.given(),
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from nmfkit.errors import UsageError
 from nmfkit.protocols import Source
+from nmfkit.sources.observed import Observed
 
 MIB = 2**20
 ELEMENTWISE_TILE = 2 * MIB
@@ -249,9 +250,8 @@ def source_bytes(source: Source) -> int:
     """Bytes of the whole matrix as its blocks hold it in memory."""
     m, n = source.shape
     itemsize = np.dtype(source.dtype).itemsize
-    if source.nnz is None:
-        return int(m * n * itemsize)
-    return int(source.nnz * (itemsize + 4) + m * 8)
+    bare = m * n * itemsize if source.nnz is None else source.nnz * (itemsize + 4) + m * 8
+    return int(bare * (source.weight_cost if isinstance(source, Observed) else 1))
 
 
 def _block_target(size: int, resident: bool, left: int, threads: int, spread: int, groups: int) -> int:

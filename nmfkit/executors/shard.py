@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from nmfkit.blocks import Block, Dense, within
+from nmfkit.blocks import Block, Dense
 from nmfkit.errors import NmfkitError
 from nmfkit.protocols import Rows, RowStore, Shared, Source, Stats, Step
 from nmfkit.stats import add, widen
@@ -63,7 +63,7 @@ class ShardRun:
         return total
 
     def _tiles(self, block: Block) -> Iterator[Block]:
-        block = within(block, self.source.shape[0])
+        block = block.within(self.source.shape[0])
         count, most = block.shape[0], self.tile_rows
         if most is None or count <= most:
             yield block

@@ -91,13 +91,14 @@ def _sweep(columns: Array, q: Array, targets: Array, diagonal: list[float]) -> N
 
 def kl_split(x: Array, y: Array) -> float:
     """Σ x ln(x/ŷ) − x, with x/ŷ in the place of ŷ, which is kept above a floor for that."""
-    total = _kl_value(x, y)
+    total = kl_value(x, y)
     np.maximum(y, floor_for(y.dtype, 1.0), out=y)
     np.divide(x, y, out=y)
     return total
 
 
-def _kl_value(x: Array, y: Array) -> float:
+def kl_terms(x: Array, y: Array) -> Array:
+    """x ln(x/ŷ) − x entry by entry: what Kullback–Leibler is without Σ ŷ."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         terms = x / y
         # x = 0 meets ln of the smallest number instead of ln 0: the product is 0 all the same.
@@ -105,6 +106,12 @@ def _kl_value(x: Array, y: Array) -> float:
         np.log(terms, out=terms)
         terms *= x
         terms -= x
+    return terms
+
+
+def kl_value(x: Array, y: Array) -> float:
+    """Σ x ln(x/ŷ) − x, in float64."""
+    terms = kl_terms(x, y)
     total = float(np.sum(terms, dtype=np.float64))
     if math.isnan(total):  # 0 / 0 somewhere: those terms are 0
         total = float(np.sum(np.where(x == 0, np.zeros_like(terms), terms), dtype=np.float64))

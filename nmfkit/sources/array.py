@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from nmfkit.blocks import CSR, Dense
 from nmfkit.errors import DataError
 from nmfkit.sources import mapped, tiles
+from nmfkit.sources.about import About, fitting
 from nmfkit.sources.checks import block_dtype, in_range, matrix_shape, unmasked
 from nmfkit.sources.csr_parts import canonical, check_indices, check_indptr, index_dtype
 
@@ -37,10 +39,12 @@ class ArraySource:
         dtype: Any = None,
         row_names: Names = None,
         feature_names: Names = None,
+        about: About | None = None,
     ) -> None:
         self.shape = matrix_shape(array.shape, uri)
         self.dtype = block_dtype(array.dtype, dtype, uri)
         self.uri, self.row_names, self.feature_names = uri, row_names, feature_names
+        self.about = fitting(about, self.shape, uri)
         self._array = unmasked(array, uri)
 
     @property
@@ -80,6 +84,8 @@ class SparseSource:
 
     is_sparse = True
     resident = True
+    _known: tuple[Array, Array, Array] | None = None
+    """Data, indices and indptr with stored zeros, where there are any."""
 
     def __init__(
         self,
@@ -89,10 +95,12 @@ class SparseSource:
         dtype: Any = None,
         row_names: Names = None,
         feature_names: Names = None,
+        about: About | None = None,
     ) -> None:
         self.shape = m, n = matrix_shape(matrix.shape, uri)
         self.dtype = block_dtype(matrix.dtype, dtype, uri)
         self.uri, self.row_names, self.feature_names = uri, row_names, feature_names
+        self.about = fitting(about, self.shape, uri)
         csr = _as_csr(matrix, self.dtype, uri)
         try:
             indptr = check_indptr(np.asarray(csr.indptr), m, min(len(csr.data), len(csr.indices)))
@@ -103,9 +111,23 @@ class SparseSource:
         # Cast before duplicates are summed: small integers would overflow.
         with in_range(csr.data[:used], self.dtype, uri):
             data = csr.data[:used].astype(self.dtype, copy=False)
-        data, indices, indptr = canonical(data, csr.indices[:used], indptr, n)
+        known = canonical(data, csr.indices[:used], indptr, n, zeros=True)
+        self._hold(*known)
+        if np.count_nonzero(known[0]) < len(known[0]):
+            self._known = known
+            self._hold(*canonical(*known, n))
+
+    def _hold(self, data: Array, indices: Array, indptr: Array) -> None:
         self._data, self._indptr = data, indptr.astype(np.int64, copy=False)
-        self._indices = indices.astype(index_dtype(n), copy=False)
+        self._indices = indices.astype(index_dtype(self.shape[1]), copy=False)
+
+    def with_zeros(self) -> SparseSource:
+        """The same with the zeros that the matrix stores."""
+        if self._known is None:
+            return self
+        whole = copy(self)
+        whole._hold(*self._known)
+        return whole
 
     @property
     def nnz(self) -> int:
@@ -131,5 +153,10 @@ def _as_csr(matrix: Any, dtype: Any, uri: str) -> Any:
         return matrix
     if matrix.format in ("lil", "dok"):
         matrix = matrix.tocoo()
+    if hasattr(matrix, "check_format"):
+        try:  # SciPy turns columns into rows unseen: a false index would be written wherever it points
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            raise DataError(f"{uri}: not a valid sparse matrix: {error}") from None
     with in_range(matrix.data, dtype, uri):
         return matrix.astype(dtype).tocsr()

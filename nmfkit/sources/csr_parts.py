@@ -65,17 +65,18 @@ def check_indices(indices: Array, n: int) -> None:
         raise ValueError(f"column index {bad} is outside the {n} columns")
 
 
-def canonical(data: Array, indices: Array, indptr: Array, n: int) -> tuple[Array, Array, Array]:
-    """Sorted indices, duplicates summed, explicit zeros dropped; changes nothing that it was given."""
+def canonical(data: Array, indices: Array, indptr: Array, n: int, *, zeros: bool = False) -> tuple[Array, Array, Array]:
+    """Sorted indices, duplicates summed, explicit zeros dropped unless `zeros`; changes nothing that it was given."""
     from scipy.sparse import csr_array
 
     matrix = csr_array((data, indices, indptr), shape=(len(indptr) - 1, n), copy=False)
     tidy = matrix.has_canonical_format
-    if tidy and np.count_nonzero(data) == len(data):
+    if tidy and (zeros or np.count_nonzero(data) == len(data)):
         return data, indices, indptr
     # A copy: the arrays may be the user's own. The flag is computed anew, for users may have set it wrongly.
     matrix = csr_array((data, indices, indptr), shape=matrix.shape, copy=True)
     if not tidy:
         matrix.sum_duplicates()
-    matrix.eliminate_zeros()
+    if not zeros:
+        matrix.eliminate_zeros()
     return matrix.data, matrix.indices, matrix.indptr

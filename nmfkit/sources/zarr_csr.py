@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,10 @@ import zarr
 from nmfkit.blocks import CSR
 from nmfkit.errors import SourceError
 from nmfkit.sources import names, tiles
+from nmfkit.sources.about import About
 from nmfkit.sources.checks import block_dtype, matrix_shape
 from nmfkit.sources.csr_parts import canonical, check_indices, check_length, check_stretches, index_dtype
+from nmfkit.sources.zarr_about import stored_about
 from nmfkit.sources.zarr_indptr import StoredIndptr
 from nmfkit.sources.zarr_read import read_rows
 from nmfkit.sources.zarr_store import Place
@@ -33,6 +35,7 @@ class ZarrCSR:
     dtype: np.dtype[Any]
     nnz: int
     root: Place | None = None
+    zeros: bool = False
 
     is_sparse = True
     resident = False
@@ -72,6 +75,11 @@ class ZarrCSR:
         """Names of the columns (n,), read as they are asked for."""
         return names.feature_names(self.root, self.shape[1]) if self.root else None
 
+    @cached_property
+    def about(self) -> About | None:
+        """What rows and features are, as `convert` stored it."""
+        return stored_about(self.root, self.shape) if self.root else None
+
     def bounds(self, target_bytes: int) -> list[tuple[int, int]]:
         """Row ranges of about `target_bytes`, by the entries they hold."""
         entry = self.dtype.itemsize + np.dtype(index_dtype(self.shape[1])).itemsize
@@ -96,8 +104,13 @@ class ZarrCSR:
         except ValueError as error:
             raise SourceError(f"{where} are damaged: {error}") from None
         indptr -= a
-        parts = canonical(data, indices.astype(integers, copy=False), indptr.astype(integers), self.shape[1])
+        indices, indptr = indices.astype(integers, copy=False), indptr.astype(integers)
+        parts = canonical(data, indices, indptr, self.shape[1], zeros=self.zeros)
         return CSR(*parts, self.shape[1], lo)
+
+    def with_zeros(self) -> ZarrCSR:
+        """The same with the zeros that are stored."""
+        return replace(self, zeros=True)
 
     def _pattern(self, lo: int, hi: int, where: str) -> npt.NDArray[Any]:
         """`indptr` of the rows (hi − lo + 1,), which may have changed since it was checked as a whole."""

@@ -18,6 +18,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from nmfkit.blocks import CSR, Array, Dense
 from nmfkit.lowrank import LowRank
 from nmfkit.testing.device_functions import ATTRIBUTES, DESCRIBING, FUNCTIONS, METHODS
+from nmfkit.weighed import Weighed
 
 
 class StrictArray(NDArrayOperatorsMixin):
@@ -171,6 +172,8 @@ def _carried(value: Any, leaf: _Leaf) -> Any:
         return replace(value, values=leaf(value.values))
     if isinstance(value, CSR):
         return replace(value, values=leaf(value.values), indices=leaf(value.indices), indptr=leaf(value.indptr))
+    if isinstance(value, Weighed):
+        return replace(value, x=_carried(value.x, leaf), weights=leaf(value.weights))
     if isinstance(value, LowRank):
         return LowRank(leaf(value.u), leaf(value.v))
     if isinstance(value, dict):

@@ -17,8 +17,9 @@ from nmfkit.terms import pulled_back
 from nmfkit.testing import strategies as some
 from nmfkit.testing.compare import as_array, assert_close, roundoff
 from nmfkit.testing.device import to_device, to_host
-from nmfkit.testing.law import Contract, law
+from nmfkit.testing.law import law
 from nmfkit.testing.side import majorant, sides_of
+from nmfkit.testing.weighted import WeighedLossContract
 
 EPSILON = 1e-5
 """Relative step of central differences: their errors of both kinds are then near 1e-10."""
@@ -34,7 +35,7 @@ def chunked_data(contract: Any) -> Any:
     return some.chunked(data(contract))
 
 
-class LossContract(Contract):
+class LossContract(WeighedLossContract):
     """What every loss must hold; the laws of a capability apply to losses that have it."""
 
     @law(chunked_data)

@@ -78,6 +78,18 @@ def sparse(x: Array, first: int = 0) -> CSR:
     return CSR(x[rows, columns], columns.astype(np.int32), indptr, x.shape[1], first)
 
 
+def patterned(x: Array, known: Array) -> CSR:
+    """The CSR block that stores the entries that are `known`, zeros too."""
+    rows, columns = np.nonzero(known)
+    indptr = np.searchsorted(rows, np.arange(len(x) + 1)).astype(np.int32)
+    return CSR(x[rows, columns], columns.astype(np.int32), indptr, x.shape[1])
+
+
+def masks(shape: tuple[int, int]) -> st.SearchStrategy[Array]:
+    """Masks of a shape, 1 where an entry is known and 0 where it is missing; whole rows may be missing, or all."""
+    return arrays(shape, st.sampled_from([0.0, 1.0, 1.0]))
+
+
 def blocks_of(x: Array) -> list[Block]:
     """The same matrix as a dense and as a CSR block."""
     return [Dense(x), sparse(x)]

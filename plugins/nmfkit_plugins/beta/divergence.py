@@ -14,10 +14,11 @@ import numpy as np
 
 from nmfkit import kernels
 from nmfkit.blocks import CSR, Array, Block, Dense, Linear
-from nmfkit.kernels.reference import beta_terms, power
+from nmfkit.kernels.reference import beta_terms, kl_terms, kl_value, power
 from nmfkit.lowrank import LowRank
 from nmfkit.protocols import Halves, Pulled, Pulls, Split
 from nmfkit.surrogate import Surrogate
+from nmfkit.weighed import Weighed
 
 
 def beta_divergence(beta: float) -> Frobenius | KullbackLeibler | BetaDivergence:
@@ -56,6 +57,21 @@ class Frobenius:
         """{2: pos, 1: −neg}."""
         return {2.0: halves.pos, 1.0: -halves.neg}
 
+    def terms(self, x: Array, y: Array) -> Array:
+        """½ (x − ŷ)²."""
+        terms: Array = np.square(x - y) / 2
+        return terms
+
+    def pulled_weighed(self, x: Weighed, y: LowRank, *, left: bool, right: bool) -> Pulls | None:
+        """Value and halves from one ŷ; None where entries count that x does not store."""
+        if not isinstance(x.x, Dense) and x.elsewhere:
+            return None
+        at = y.at(x.x)
+        weights, values = x.weights, x.values if x.binary else x.values * x.weights
+        residual = at - x.values
+        value = 0.5 * float(np.sum(np.square(residual) * weights, dtype=np.float64))
+        return pulled_halves(value, x.x.like(at * weights), x.x.like(values), y, left=left, right=right)
+
     def gram(self, other: Array) -> Array:
         """Q = otherᵀ other."""
         return other.T @ other
@@ -87,34 +103,25 @@ class KullbackLeibler:
 
     def value(self, x: Block, y: LowRank) -> float:
         """Σ x ln(x/ŷ) − x over stored entries, plus the sum of all ŷ, which the factors' sums give."""
-        v, at = x.values, y.at(x)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            terms = v / at
-            # x = 0 meets ln of the smallest number instead of ln 0: the product is 0 all the same.
-            np.maximum(terms, np.finfo(v.dtype).tiny, out=terms)
-            np.log(terms, out=terms)
-            terms *= v
-            terms -= v
-        total = float(np.sum(terms, dtype=np.float64))
-        if math.isnan(total):  # 0 / 0 somewhere: those terms are 0
-            total = float(np.sum(np.where(v > 0, terms, 0), dtype=np.float64))
-        return total + y.sum()
+        return kl_value(x.values, y.at(x)) + y.sum()
 
     def pulled(self, x: Block, y: LowRank, *, left: bool, right: bool) -> Pulls:
         """Value and halves in one pass; ŷ is formed tile by tile, or entry by entry on x's pattern."""
-        if isinstance(x, CSR):
-            found = kernels.kl_rows(x.values, x.indices, x.indptr, y.u, y.v, left, right, whole=x.whole)
-            value, neg_w, neg_h = found
-        else:
-            ratio = y.u @ y.v
-            value = kernels.kl_split(x.values, ratio, whole=x.whole)
-            neg_w, neg_h = ratio @ y.v.T if left else None, ratio.T @ y.u if right else None
+        value, neg_w, neg_h = self._negative(x, y, left, right)
         # All rows of W are pulled alike; what H is pulled by adds up over blocks, so it keeps its form.
         return Pulls(
             value + y.sum(),
             None if neg_w is None else Pulled(np.sum(y.v, axis=1)[None, :], neg_w),
             None if neg_h is None else Pulled(y.ones().T.dot(y.u), neg_h),
         )
+
+    def _negative(self, x: Block, y: LowRank, left: bool, right: bool) -> tuple[float, Array | None, Array | None]:
+        """The value without Σ ŷ, and x / ŷ carried back to W and to Hᵀ."""
+        if isinstance(x, CSR):
+            return kernels.kl_rows(x.values, x.indices, x.indptr, y.u, y.v, left, right, whole=x.whole)
+        ratio = y.u @ y.v
+        value = kernels.kl_split(x.values, ratio, whole=x.whole)
+        return value, ratio @ y.v.T if left else None, ratio.T @ y.u if right else None
 
     def split(self, x: Block, y: LowRank) -> Split:
         """pos = 1 (never formed), neg = x / ŷ on x's pattern."""
@@ -125,9 +132,31 @@ class KullbackLeibler:
         """{1: pos, 0: −neg}."""
         return {1.0: halves.pos, 0.0: -halves.neg}
 
+    def pulled_weighed(self, x: Weighed, y: LowRank, *, left: bool, right: bool) -> Pulls:
+        """The same with ω x for x, since d is homogeneous; Σ ω ŷ comes with what pulls the other way, ω Hᵀ or ωᵀ W."""
+        values = x.values if x.binary else x.values * x.weights
+        value, neg_w, neg_h = self._negative(x.x.like(values), y, left, right)
+        pos_w = x.weigh(y.v.T) if left or not right else None
+        pos_h = x.weigh(y.u, turned=True) if right else None
+        sums = pos_h * y.v.T if pos_w is None else pos_w * y.u
+        value += float(np.sum(sums, dtype=np.float64))
+        if not x.binary:
+            logs = np.log(np.where(values > 0, x.weights, np.ones_like(values)))
+            value -= float(np.sum(values * logs, dtype=np.float64))
+        return Pulls(
+            value,
+            None if neg_w is None or pos_w is None else Pulled(pos_w, neg_w),
+            None if neg_h is None or pos_h is None else Pulled(pos_h, neg_h),
+        )
+
     def positive(self, y: LowRank) -> LowRank:
         """1 everywhere, whatever ŷ."""
         return y.ones()
+
+    def terms(self, x: Array, y: Array) -> Array:
+        """x ln(x/ŷ) − x + ŷ."""
+        terms = kl_terms(x, y) + y
+        return np.where(x == 0, y, terms)
 
 
 @dataclass(frozen=True)
@@ -158,11 +187,17 @@ class BetaDivergence:
         pos = y.u @ y.v
         neg = np.empty_like(pos)
         value = kernels.beta_split(x.values, pos, self.beta, pos, neg, whole=x.whole)
-        return Pulls(
-            value,
-            Pulled(pos @ y.v.T, neg @ y.v.T) if left else None,
-            Pulled(pos.T @ y.u, neg.T @ y.u) if right else None,
-        )
+        return pulled_halves(value, Dense(pos), Dense(neg), y, left=left, right=right)
+
+    def pulled_weighed(self, x: Weighed, y: LowRank, *, left: bool, right: bool) -> Pulls | None:
+        """Value and halves in one pass over a dense tile whose entries are there or missing; None for any other."""
+        if not (isinstance(x.x, Dense) and x.binary):
+            return None
+        pos = y.u @ y.v
+        neg = np.empty_like(pos)
+        # d(ŷ, ŷ) = 0 where the entry is missing.
+        value = kernels.beta_split(np.where(x.weights > 0, x.values, pos), pos, self.beta, pos, neg, whole=x.whole)
+        return pulled_halves(value, Dense(pos * x.weights), Dense(neg * x.weights), y, left=left, right=right)
 
     def split(self, x: Block, y: LowRank) -> Split:
         """pos = ŷ^(β−1) everywhere, neg = x ŷ^(β−2) on x's pattern."""
@@ -177,9 +212,22 @@ class BetaDivergence:
         """{max(β, 1): pos, min(β − 1, 1): −neg}."""
         return {max(self.beta, 1.0): halves.pos, min(self.beta - 1, 1.0): -halves.neg}
 
+    def terms(self, x: Array, y: Array) -> Array:
+        """d_β(x, ŷ)."""
+        return beta_terms(x, y, self.beta)
+
     def eager(self, halves: Halves) -> Surrogate:
         """{1: pos, 0: −neg}: t = neg / pos, without the root that majorising takes of it (Févotte & Idier, sec. 4)."""
         return {1.0: halves.pos, 0.0: -halves.neg}
+
+
+def pulled_halves(value: float, pos: Block, neg: Block, y: LowRank, *, left: bool, right: bool) -> Pulls:
+    """Both halves carried back to W and to Hᵀ, as far as they are asked for."""
+    return Pulls(
+        value,
+        Pulled(pos.dot(y.v.T), neg.dot(y.v.T)) if left else None,
+        Pulled(pos.tdot(y.u), neg.tdot(y.u)) if right else None,
+    )
 
 
 def _above_zero(y: Array, exponent: float) -> Array:

@@ -33,6 +33,7 @@ from nmfkit.protocols import (
     UpdatesRows,
 )
 from nmfkit.stats import times
+from nmfkit_plugins.beta.encoding import encoded
 
 CANCELS = 10_000
 """A loss below so many roundings of its constant part is summed up from residuals, not as a difference."""
@@ -354,55 +355,12 @@ class NMF:
     def encode(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         """Rows of W for new data on the fixed H: the W half of a sweep, repeated while the block is at hand."""
         del rows
-        loss, rule, h = self.parts.loss, self.parts.rule, shared["h"]
-        prepared, moment = shared["w.prepared"], Moment(shared["floor"], shared["sweep"], whole=x.whole)
-        penalty, pace = Penalty(self.parts.reg_w, shared["w.stats"]), Pace()
-        w = base = self._flat_start(x, h)
-        gathered, moving = None, w[:, :1] >= 0
-        for _ in range(shared["encode.sweeps"]):
-            term = Term.of(Meeting(loss, x, LowRank(base, h), left=True))
-            if self._sees_rows:
-                new = rule.update_rows(base, term, prepared, penalty, moment)
-            else:
-                gathered = gathered if rule.gathers_once and gathered is not None else rule.gather(term)
-                new = rule.update(base, loss, prepared, gathered, penalty, moment).astype(w.dtype, copy=False)
-            # A row that has settled stays as it is, whatever its neighbours in the block still do.
-            new = np.where(moving, new, w)
-            change = np.max(np.abs(new - w), axis=1, keepdims=True)
-            base = self._further(new, w, base, pace.weight)
-            w, moving = new, moving & (change > shared["encode.tol"] * np.max(new, axis=1, keepdims=True))
-            pace = pace.onward()
-            if not bool(np.any(moving)):
-                break
-        here = Term.of(Meeting(loss, x, LowRank(w, h)))
-        if gathered is None or not rule.gathers_once:
-            return {"w": w}, {"value": here.value()}
-        # The products at hand give the loss, without forming ŷ.
-        return {"w": w}, {"value": rule.constant(loss, x) + rule.value(here, w, prepared, gathered)}
-
-    def _further(self, new: Array, w: Array, base: Array, weight: float) -> Array:
-        """Where the next update of the rows begins: ahead, but for rows that the last start has led astray.
-
-        Exact steps need no help. O'Donoghue & Candès, Foundations of Computational Mathematics 15, 2015: a step that
-        goes back on the movement before it says that the way ahead was too long.
-        """
-        rule = self.parts.rule
-        if not self._extrapolates or rule.gathers_once:
-            return new
-        astray = np.sum((base - new) * (new - w), axis=1, keepdims=True) > 0
-        further: Array = np.where(astray, new, rule.ahead(new, w, weight))
-        return further
+        w, loss = encoded(self.parts, x, shared)
+        return {"w": w}, {"value": loss}
 
     def factors(self, shared: Shared) -> dict[str, Array]:
         """{"h": (r, n)}."""
         return {"h": shared["h"]}
-
-    def _flat_start(self, x: Block, h: Array) -> Array:
-        """Every component alike, at the scale that gives each row its own sum."""
-        ones = np.ones_like(h, shape=(x.shape[1], 1))
-        mass = x.dot(ones) / max(float(np.sum(h, dtype=np.float64)), float(np.finfo(h.dtype).tiny))
-        w: Array = np.maximum(mass * np.ones_like(h[:, 0]), np.finfo(h.dtype).tiny)
-        return w
 
     # --- small parts ----------------------------------------------------------------------------------------
 
