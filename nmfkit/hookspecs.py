@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
+
+if TYPE_CHECKING:
+    from nmfkit.loop import Record
 
 GROUP = "nmfkit"
 """The entry-point group, and the name of the pluggy project."""
@@ -44,8 +47,10 @@ class PartSpec:
 class ReaderSpec:
     """A way to open one kind of file as a matrix.
 
-    `suffixes` (`".mtx"`) and `schemes` (`"sample:"`) say which paths it opens; `factory` is a function
-    `(path, *, key=None) -> Source`, or its `"package.module:attribute"`.
+    `suffixes` (`".mtx"`) and `schemes` (`"sample:"`) say which paths it opens, `holds` (`"matrix.mtx"`) which folders:
+    those in which a file of such a name lies. Whatever its name, a path that begins with the reader's (`NAME:PATH`) is
+    opened by it. `factory` is a function `(path, *, key=None) -> Source`, or its `"package.module:attribute"`; its
+    further parameters are options that users write before the colon.
     """
 
     name: str
@@ -56,6 +61,41 @@ class ReaderSpec:
     aliases: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     preset: Mapping[str, Any] = field(default_factory=dict)
+    holds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FitDescription:
+    """A fit as those who listen hear of it; nothing in it can be changed.
+
+    `fit` is its own mark, different for every fit. `out` is the run that it writes, None in memory. `problem` holds
+    every field of `Problem` as text, with the rule that `auto` has chosen; `source` and `shape` (m, n) are those of
+    the data. `resumed_from` is the sweep that it goes on from, None for a new one; `started` seconds since 1970.
+    """
+
+    fit: str
+    out: str | None
+    problem: Mapping[str, Any]
+    source: str
+    shape: tuple[int, int]
+    resumed_from: int | None
+    started: float
+
+
+@dataclass(frozen=True)
+class FitEnd:
+    """How a fit has ended.
+
+    `status` is "done", "interrupted" or "failed". `stopped_by` says what ended one that is done: "converged",
+    "max-sweeps" or "time-limit"; `error` what went wrong with any other. `record` is the last row of its history, None
+    before the first sweep; `seconds` is its time, reading and writing included.
+    """
+
+    status: str
+    stopped_by: str | None
+    record: Record | None
+    seconds: float
+    error: str | None = None
 
 
 class Hooks:
@@ -85,6 +125,22 @@ class Hooks:
     def nmfkit_readers(self) -> list[ReaderSpec]:  # type: ignore[empty-body] # a specification has no body
         """Return readers, e.g. `[ReaderSpec("loom", "loom files", "my_pkg.loom:read", suffixes=(".loom",))]`."""
 
+    @hookspec
+    def nmfkit_fit_started(self, fit: FitDescription) -> None:
+        """Hear that a fit begins, before it looks at the data."""
+
+    @hookspec
+    def nmfkit_sweep_done(self, fit: FitDescription, record: Record) -> None:
+        """Hear of a sweep: `record` has its `sweep`, `objective` and `seconds`."""
+
+    @hookspec
+    def nmfkit_checkpoint(self, fit: FitDescription, sweep: int) -> None:
+        """Hear that `sweep` is kept in the run at `fit.out`."""
+
+    @hookspec
+    def nmfkit_fit_finished(self, fit: FitDescription, end: FitEnd) -> None:
+        """Hear how the fit has ended: done, interrupted or failed."""
+
 
 KINDS: dict[str, str] = {
     "loss": "nmfkit_losses",
@@ -95,3 +151,6 @@ KINDS: dict[str, str] = {
     "reader": "nmfkit_readers",
 }
 """Each kind of part and the hook that collects it."""
+
+LIFECYCLE = ("nmfkit_fit_started", "nmfkit_sweep_done", "nmfkit_checkpoint", "nmfkit_fit_finished")
+"""The hooks that hear of a fit, and cannot change it."""

@@ -17,7 +17,8 @@ from typing import Any
 import pluggy
 
 from nmfkit.errors import NmfkitError, PluginError, UsageError
-from nmfkit.hookspecs import GROUP, KINDS, Hooks, PartSpec, ReaderSpec
+from nmfkit.hookspecs import GROUP, KINDS, LIFECYCLE, Hooks, PartSpec, ReaderSpec
+from nmfkit.observers import Observer, observers_of
 from nmfkit.parts import PartText, build, canonical, suggestion
 
 SELECT = "NMFKIT_PLUGINS"
@@ -95,6 +96,8 @@ class Registry:
 
     claims: dict[tuple[str, str], list[Registered]] = field(default_factory=dict)
     """Who claims each (kind, name or alias): one part, unless two plugins chose the same."""
+    observers: list[Observer] = field(default_factory=list)
+    """The functions that hear of fits."""
     broken: list[Broken] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     """Version of each distribution that offers plugins."""
@@ -183,6 +186,7 @@ def _load_plugin(point: EntryPoint, manager: pluggy.PluginManager, found: Regist
         manager.register(module, name=f"{distribution}:{point.name}")
         _warn_of_unknown_hooks(module, manager, f"{point.name} of {distribution}")
         hooks = list(_hooks(module, manager))
+        found.observers += observers_of(module, manager, distribution, version, point.name)
     for kind, function in hooks:
         with _isolated(point.name, distribution, version, found):
             for spec in _descriptors(function(), kind):
@@ -288,6 +292,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "examples": _TEXTS,
     "suffixes": _TEXTS,
     "schemes": _TEXTS,
+    "holds": _TEXTS,
     "preference": (_is_preference, "a whole number"),
 }
 """What each field of a descriptor must be, as a test and in words."""
@@ -310,8 +315,9 @@ def _warn_of_unknown_hooks(module: Any, manager: pluggy.PluginManager, who: str)
     """Warn about marked functions that no hook is named for: a misspelt hook is otherwise silently ignored."""
     for name in dir(module):
         marked = manager.parse_hookimpl_opts(module, name)
-        if marked is not None and name not in KINDS.values():
+        if marked is not None and name not in (*KINDS.values(), *LIFECYCLE):
             warnings.warn(
-                f"plugin {who} implements {name!r}, which is no hook of nmfkit{suggestion(name, KINDS.values())}",
+                f"plugin {who} implements {name!r}, which is no hook of nmfkit"
+                f"{suggestion(name, [*KINDS.values(), *LIFECYCLE])}",
                 stacklevel=3,
             )

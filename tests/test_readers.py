@@ -167,7 +167,7 @@ def test_mat_chooses_the_only_matrix(tmp_path):
 def test_mat_of_other_versions_and_damage(tmp_path):
     header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\x00\x02IM"
     (tmp_path / "new.mat").write_bytes(header + bytes(400))
-    with pytest.raises(SourceError, match=r"v7\.3.*'-v7'"):
+    with pytest.raises(SourceError, match=r"new\.mat is no readable HDF5 file"):
         open_source(tmp_path / "new.mat")
     scipy.io.savemat(tmp_path / "cut.mat", {"X": matrix()})
     (tmp_path / "cut.mat").write_bytes((tmp_path / "cut.mat").read_bytes()[:200])

@@ -17,6 +17,7 @@ from nmfkit.executors.plan import make_plan, parse_size, size_text, source_bytes
 from nmfkit.probe import Probe, survey
 from nmfkit.protocols import Source
 from nmfkit.sources import open_source
+from nmfkit.sources.about import About, about_of
 
 
 def show_source(path: str, data: Data, machine: Here, output: Output) -> None:
@@ -74,6 +75,7 @@ def _as_json(source: Source, probe: Probe | None, fault: str | None) -> dict[str
         "chunks": getattr(source, "chunks", None),
         "row_names": source.row_names is not None,
         "feature_names": source.feature_names is not None,
+        "about": None if (about := about_of(source)) is None else about.to_dict(),
         "values": seen,
         "fault": fault,
     }
@@ -93,6 +95,7 @@ def _in_words(source: Source, probe: Probe | None) -> str:
     lines += [
         (label, _names(names)) for label, names in (("rows", source.row_names), ("columns", source.feature_names))
     ]
+    lines += _about(about_of(source))
     if probe is not None:
         positive = percent(probe.nonzero / (m * n))
         lines += [
@@ -100,6 +103,19 @@ def _in_words(source: Source, probe: Probe | None) -> str:
             ("all zero", f"{probe.row_zeros:,} rows, {probe.column_zeros:,} columns"),
         ]
     return f"{source.uri}\n\n{facts(lines, '  ')}"
+
+
+def _about(about: About | None) -> list[tuple[str, str]]:
+    """What rows and features are, a line each."""
+    if about is None:
+        return []
+    images = (("row image", about.row_image), ("feature image", about.feature_image))
+    lines = [(label, f"{shape_text(image)} pixels") for label, image in images if image is not None]
+    if (axis := about.axis) is not None:
+        lines.append(
+            ("axis", f"{axis.name}, {number(axis.values[0])} to {number(axis.values[-1])} {axis.unit}".rstrip())
+        )
+    return lines
 
 
 def _names(names: Any) -> str:

@@ -29,9 +29,10 @@ def show(kind: str | None, output: Output) -> None:
     found = registry()
     parts = [part for k in kinds for part in found.of_kind(k)]
     if output.json:
-        emit({"plugins": [as_dict(part) for part in parts], "broken": _broken(found)})
+        emit({"plugins": [as_dict(part) for part in parts], "listeners": listeners(found), "broken": _broken(found)})
     elif not output.quiet:
-        print("\n\n".join([*_sections(kinds, parts), *_faults(found)]))
+        listening = [] if kind is not None else _listening(found)
+        print("\n\n".join([*_sections(kinds, parts), *listening, *_faults(found)]))
 
 
 def as_dict(part: Registered) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def as_dict(part: Registered) -> dict[str, Any]:
         "version": part.version,
         "entry_point": part.entry_point,
     }
-    opens = [*getattr(part.spec, "suffixes", ()), *getattr(part.spec, "schemes", ())]
+    opens = [*getattr(part.spec, "suffixes", ()), *getattr(part.spec, "schemes", ()), *getattr(part.spec, "holds", ())]
     return described | ({"opens": opens} if opens else {})
 
 
@@ -59,6 +60,30 @@ def _sections(kinds: list[str], parts: list[Registered]) -> list[str]:
         own = [line for (k, _), line in zip(rows, lines, strict=True) if k == kind]
         sections.append("\n".join([TITLES.get(kind, kind), *(own or ["  none"])]))
     return sections
+
+
+def listeners(found: Registry, name: str | None = None) -> list[dict[str, Any]]:
+    """Each plugin that hears of fits, with its hooks; or those whose entry point or distribution has that name."""
+    whose = dict.fromkeys((o.entry_point, o.distribution, o.version) for o in found.observers)
+    if name is not None:
+        whose = {w: None for w in whose if canonical(name) in (canonical(w[0]), canonical(w[1]))}
+    return [
+        {
+            "entry_point": point,
+            "distribution": distribution,
+            "version": version,
+            "hooks": [o.hook for o in found.observers if (o.entry_point, o.distribution) == (point, distribution)],
+        }
+        for point, distribution, version in whose
+    ]
+
+
+def _listening(found: Registry) -> list[str]:
+    rows = [
+        [one["entry_point"], ", ".join(one["hooks"]), f"{one['distribution']} {one['version']}"]
+        for one in listeners(found)
+    ]
+    return [f"Plugins that hear of fits\n{table(rows)}"] if rows else []
 
 
 def _broken(found: Registry) -> list[dict[str, str]]:

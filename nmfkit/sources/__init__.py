@@ -30,7 +30,12 @@ __all__ = ["ArraySource", "Cast", "SparseSource", "fingerprint", "open_source"]
 
 
 def open_source(
-    x: Any, *, key: str | None = None, dtype: Any = None, storage_options: Mapping[str, Any] | None = None
+    x: Any,
+    *,
+    key: str | None = None,
+    dtype: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+    missing: str = "none",
 ) -> Source:
     """Open `x` as a matrix (m, n) that is read by row blocks.
 
@@ -38,6 +43,8 @@ def open_source(
     a `Source`; `key` names the dataset inside a container. Blocks are float32 or float64: `dtype` chooses, else
     types that float32 holds exactly (bool, 8 and 16 bits) become float32 and all others float64. `storage_options`
     go to the library that opens a URI (credentials, an endpoint); they travel with the source and are never shown.
+    With `missing="nan"`, cells of a file that stand for missing numbers are read as NaN where its reader knows any.
+    A path may name its reader and that reader's options: `wav,frame=1024:song.wav`.
     Raises `SourceError` for what cannot be read, `DataError` for what is no numeric matrix, `UsageError` for unknown
     kinds of file.
     """
@@ -48,7 +55,8 @@ def open_source(
     if isinstance(x, str | PathLike):
         from nmfkit.sources.files import open_path
 
-        return open_path(fspath(x), key=key, dtype=forced, storage_options=options)
+        given = {"missing": missing}
+        return open_path(fspath(x), key=key, dtype=forced, storage_options=options, options=given)
     if options is not None:
         raise UsageError(f"storage_options are for stores opened by a URI such as s3://…; this is a {type(x).__name__}")
     library = type(x).__module__.partition(".")[0]

@@ -17,6 +17,7 @@ from nmfkit.errors import UsageError
 from nmfkit.executors.each import Each, serially
 from nmfkit.protocols import Source
 from nmfkit.sources import open_source
+from nmfkit.sources.about import About, about_of
 from nmfkit.sources.checks import forced_dtype
 from nmfkit.sources.columns import StoredByColumns
 from nmfkit.sources.csr_parts import index_dtype
@@ -50,6 +51,12 @@ class _Task:
         rows, features = self.source.row_names, self.source.feature_names
         return (features, rows) if self.transpose else (rows, features)
 
+    @property
+    def about(self) -> About | None:
+        """What rows and features are as written."""
+        about = about_of(self.source)
+        return about.turned() if about and self.transpose else about
+
 
 def convert(
     src: Any, dst: str | Path, *, transpose: bool = False, dtype: Any = None, chunk_mb: float = 8,
@@ -77,6 +84,8 @@ def convert(
         group.attrs.update({"nmfkit_format": FORMAT, "source": task.source.uri, "transposed": transpose})
         for name, values in zip(("rows", "features"), task.names, strict=True):
             write_names(group, name, values, each)
+        if task.about:
+            group.attrs["about"] = task.about.to_dict()
         nnz = (_write_sparse if task.source.is_sparse else _write_dense)(group, task, aside, chunk_bytes, each)
         size = sum(f.stat().st_size for f in aside.rglob("*") if f.is_file())
     return {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmfkit.errors import NmfkitError, SourceError, UsageError
 from nmfkit.sources.columns import StoredByColumns
+from nmfkit.sources.door import Door, door, known, refuse_unknown
+from nmfkit.sources.renamed import Renamed
 from nmfkit.sources.uri import is_remote, local_path
 
 if TYPE_CHECKING:
@@ -20,21 +23,43 @@ ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 
 
 def open_path(
-    text: str, *, key: str | None = None, dtype: Any = None, storage_options: Mapping[str, Any] | None = None
+    text: str,
+    *,
+    key: str | None = None,
+    dtype: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Source:
-    """Open a path or URI, by its scheme, its suffix, or the zarr metadata in the directory."""
+    """Open a path or URI, by the reader that it names, its scheme, its suffix, or what the folder holds.
+
+    `options` go to a reader that has parameters of these names; others ignore them.
+    """
     readers = _readers()
+    how = _How(key, dtype, options or {})
     reader = _longest(text, readers, "schemes")
     if reader is None and is_remote(text):
         return _open_remote(text, readers, key, dtype, storage_options)
     if storage_options is not None:
         raise UsageError(f"storage_options are for stores opened by a URI such as s3://…, and {text} is none")
     if reader is not None:
-        return _load(reader, text, key, dtype)
+        return _load(reader, text, how)
+    if (named := door(text)) is not None:
+        return _load(named.reader, named.path, how, named)
     path = local_path(text)
+    if not path.exists():
+        refuse_unknown(text)
     if path.name.lower().endswith(ZARR_SUFFIX) or is_zarr(path):
         return _open_zarr(str(path), key, dtype)
-    return _open_file(path, readers, key, dtype)
+    return _open_file(path, readers, how)
+
+
+@dataclass(frozen=True)
+class _How:
+    """What the caller asked for."""
+
+    key: str | None
+    dtype: Any
+    options: Mapping[str, Any]
 
 
 def is_zarr(path: Path) -> bool:
@@ -42,15 +67,29 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in ZARR_FILES)
 
 
-def _open_file(path: Path, readers: list[Any], key: str | None, dtype: Any) -> Source:
+def _open_file(path: Path, readers: list[Any], how: _How) -> Source:
     if path.is_dir():
-        raise SourceError(f"{path} is a directory without zarr metadata ({', '.join(ZARR_FILES)}), so no zarr store")
+        return _load(_of_folder(path, readers), str(path.absolute()), how)
     reader = _longest(path.name, readers, "suffixes")
     if not path.exists() and (reader or path.suffix or ":" not in path.name):
         raise SourceError(f"{path} does not exist")
     if reader is None:
         raise UsageError(_unknown(path.name, readers))
-    return _load(reader, str(path.absolute()), key, dtype)  # a run that is resumed elsewhere must find it again
+    return _load(reader, str(path.absolute()), how)  # a run that is resumed elsewhere must find it again
+
+
+def _of_folder(path: Path, readers: list[Any]) -> Any:
+    """The reader of a folder, by the files that lie in it."""
+    fits = [r for r in readers if any((path / name).is_file() for name in r.spec.holds)]
+    if not fits:
+        raise SourceError(
+            f"{path} is a directory without zarr metadata ({', '.join(ZARR_FILES)}), so no zarr store; a reader "
+            f"of folders is named before the path, as in NAME:{path} (nmfkit plugins list)"
+        )
+    if len(fits) > 1:
+        ways = " or ".join(f"{r.name}:{path}" for r in fits)
+        raise UsageError(f"{path} may be read by several readers; name one: {ways}")
+    return fits[0]
 
 
 def _open_remote(
@@ -76,19 +115,25 @@ def _readers() -> list[Any]:
     return list(registry().readers())
 
 
-def _load(reader: Any, path: str, key: str | None, dtype: Any) -> Source:
+def _load(reader: Any, path: str, how: _How, named: Door | None = None) -> Source:
     """The source that a reader makes of `path`; whatever it stumbles over becomes a `SourceError`."""
     from nmfkit.sources import wrap
 
     factory = reader.load()
+    uri = path if named is None else named.uri
+    options = known(factory, how.options) | (named.options(factory) if named else {}) | dict(reader.spec.preset)
     try:
-        return wrap(factory(path, key=key, **reader.spec.preset), uri=path, dtype=dtype)
+        return _renamed(wrap(factory(path, key=how.key, **options), uri=path, dtype=how.dtype), uri)
     except StoredByColumns as stored:
-        raise StoredByColumns(stored.where, wrap(stored.turned, uri=path, dtype=dtype)) from None
+        raise StoredByColumns(stored.where, _renamed(wrap(stored.turned, uri=path, dtype=how.dtype), uri)) from None
     except (NmfkitError, MemoryError):
         raise
     except Exception as error:
         raise SourceError(f"{path} cannot be read as {reader.spec.name}: {error or type(error).__name__}") from error
+
+
+def _renamed(source: Source, uri: str) -> Source:
+    return source if source.uri == uri else Renamed(source, uri)
 
 
 def _longest(text: str, readers: Iterable[Any], kind: str) -> Any:
@@ -104,4 +149,4 @@ def _unknown(name: str, readers: list[Any]) -> str:
     given = [name] if ":" in name else [name[i:].lower() for i, c in enumerate(name) if c == "."]
     close = next((c for g in given if (c := get_close_matches(g, known, n=1, cutoff=0.6))), [])
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"no reader knows the kind of {name!r}{hint}; known: {', '.join(known)}"
+    return f"no reader knows the kind of {name!r}{hint}; known: {', '.join(known)}. Or name a reader: NAME:{name}"

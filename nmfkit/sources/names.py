@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from nmfkit.errors import SourceError
+from nmfkit.errors import Caution, SourceError
 from nmfkit.sources.zarr_store import Place
 
 WINDOW = 2**16
@@ -110,6 +111,37 @@ class StoredNames(Sequence[str]):
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
+class CategoricalNames(StoredNames):
+    """Names in a group of AnnData that stores each text once."""
+
+    @cached_property
+    def _array(self) -> Any:
+        return Coded(self.place)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """The texts of the categorical group at `place`, as an array."""
+
+    place: Place
+
+    def __getitem__(self, at: slice) -> npt.NDArray[Any]:
+        return coded(self._categories, self._codes[at])
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Those of the codes."""
+        return tuple(self._codes.chunks)
+
+    @cached_property
+    def _codes(self) -> Any:
+        return self.place.child("codes").open_array()
+
+    @cached_property
+    def _categories(self) -> Any:
+        return self.place.child("categories").open_array()[:]
+
+
 Names = StoredNames | None
 
 
@@ -127,9 +159,17 @@ def _names(root: Place, own: str, frame: str, length: int) -> Names:
     group = root.open()
     try:
         node = _find(group, own, frame)
-        if node is None or node.ndim != 1 or node.shape != (length,):
+        if node is None:
             return None
-        return StoredNames(root.at(node), length)
+        place, column = root.at(node), node["codes"] if _is_categorical(node) else node
+        if column.ndim != 1:
+            return None
+        if column.shape != (length,):
+            warnings.warn(
+                f"{place} has {column.shape[0]} names for {length} {own}, so none is used", Caution, stacklevel=2
+            )
+            return None
+        return StoredNames(place, length) if column is node else CategoricalNames(place, length)
     except Exception as error:
         raise SourceError(f"{root}: the names in {own!r} or {frame!r} cannot be read: {error}") from error
 
@@ -143,9 +183,24 @@ def _find(group: Any, own: str, frame: str) -> Any:
         return None
     index = table.get(str(table.attrs.get("_index", "_index")))
     # AnnData may keep the index with a mask of missing values beside it.
-    if isinstance(index, zarr.Group):
+    if isinstance(index, zarr.Group) and not _is_categorical(index):
         index = index.get("values")
-    return index if isinstance(index, zarr.Array) else None
+    return index if isinstance(index, zarr.Array) or _is_categorical(index) else None
+
+
+def _is_categorical(node: Any) -> bool:
+    """Whether texts are stored as numbers, each that of a text in a list."""
+    return isinstance(node, zarr.Group) and all(
+        isinstance(node.get(part), zarr.Array) for part in ("codes", "categories")
+    )
+
+
+def coded(categories: Any, codes: Any) -> npt.NDArray[Any]:
+    """The texts that `codes` stand for, blank where they are missing; raises `ValueError` where there are no such."""
+    codes = np.asarray(codes).astype(np.int64)
+    if len(codes) and not -1 <= codes.min() <= codes.max() < len(categories):
+        raise ValueError("codes lead to no category")
+    return np.array([*(_text(v) for v in np.asarray(categories).tolist()), ""], np.dtypes.StringDType())[codes]
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import zarr
 
 from nmfkit.errors import StoreError, UsageError
+from nmfkit.sources.door import bare
 from nmfkit.sources.files import is_zarr
 from nmfkit.sources.remote import Options
 from nmfkit.sources.remote_output import check_remote
@@ -56,13 +57,7 @@ def check_output(
         check_remote(str(target), options, overwrite=overwrite, keep=keep)
         return
     final = local_path(target)
-    for text in keep:
-        if text is None or "://" in text:
-            continue
-        kept = Path(text).resolve()
-        if final == kept or final in kept.parents:
-            what = "is" if final == kept else f"holds {kept}, which is"
-            raise StoreError(f"{final} {what} still needed; choose another output")
+    refuse_needed(final, keep)
     if store := next(filter(is_zarr, final.parents), None):
         raise StoreError(f"{final} lies inside the zarr store {store}; choose an output beside it")
     if final.exists():
@@ -79,6 +74,17 @@ def check_output(
         Path(tempfile.mkdtemp(prefix=".nmfkit-", dir=parent)).rmdir()
     except OSError as error:
         raise StoreError(f"{final} cannot be written: {parent}: {reason(error)}") from error
+
+
+def refuse_needed(final: Path, keep: Iterable[str | None]) -> None:
+    """Raise `StoreError` if one of the paths in `keep` is `final` or lies inside."""
+    for text in keep:
+        if text is None or "://" in text:
+            continue
+        kept = Path(bare(text)).resolve()
+        if final == kept or final in kept.parents:
+            what = "is" if final == kept else f"holds {kept}, which is"
+            raise StoreError(f"{final} {what} still needed; choose another output")
 
 
 def _is_ours(path: Path) -> bool:

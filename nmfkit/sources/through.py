@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nmfkit.sources.about import About, about_of
+
 if TYPE_CHECKING:
     from nmfkit.protocols import Source
 
@@ -50,3 +52,8 @@ class Through:
     def feature_names(self) -> Sequence[str] | None:
         """Names of the columns (n,)."""
         return self.of.feature_names
+
+    @property
+    def about(self) -> About | None:
+        """What rows and features are, where `of` knows."""
+        return about_of(self.of)

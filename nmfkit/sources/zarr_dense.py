@@ -11,7 +11,9 @@ import zarr
 
 from nmfkit.blocks import Dense
 from nmfkit.sources import names, tiles
+from nmfkit.sources.about import About
 from nmfkit.sources.checks import block_dtype, matrix_shape
+from nmfkit.sources.zarr_about import stored_about
 from nmfkit.sources.zarr_read import read_rows
 from nmfkit.sources.zarr_store import Place
 
@@ -51,6 +53,11 @@ class ZarrDense:
     def feature_names(self) -> names.Names:
         """Names of the columns (n,), read as they are asked for."""
         return names.feature_names(self.root, self.shape[1]) if self.root else None
+
+    @cached_property
+    def about(self) -> About | None:
+        """What rows and features are, as `convert` stored it."""
+        return stored_about(self.root, self.shape) if self.root else None
 
     def bounds(self, target_bytes: int) -> list[tuple[int, int]]:
         """Row ranges of about `target_bytes` that end where chunks do."""

@@ -29,11 +29,11 @@ def nmfkit_readers() -> list[ReaderSpec]:
         ),
         ReaderSpec(
             "h5ad",
-            "AnnData file, or a matrix of 10x, in HDF5",
+            "AnnData or MuData file, matrix of 10x, any 2-D dataset in HDF5",
             f"{here}.h5ad:read",
-            suffixes=(".h5ad", ".h5"),
+            suffixes=(".h5ad", ".h5", ".hdf5", ".h5mu"),
         ),
-        ReaderSpec("mat", "MATLAB file up to version 7", f"{here}.mat:read", suffixes=(".mat",)),
+        ReaderSpec("mat", "MATLAB file: a matrix, or an image of many bands", f"{here}.mat:read", suffixes=(".mat",)),
         ReaderSpec(
             "digits",
             "1797 handwritten digits of 8×8 pixels",

@@ -16,6 +16,23 @@ def no_key(path: str, key: str | None) -> None:
         raise UsageError(f"{path} holds a single matrix, so --key {key!r} has nothing to choose")
 
 
+def refuse_unknown_missing(missing: str) -> None:
+    """Refuse a word for what missing entries look like that no reader knows."""
+    if missing not in ("none", "nan", "absent"):
+        raise UsageError(f"missing={missing!r} is unknown; write none, or nan to read missing entries as NaN")
+
+
+def affordable(path: str, size: int, what: str = "the matrix") -> None:
+    """Refuse what is read whole and takes more bytes than there is memory, before any of it is taken."""
+    from nmfkit.executors.plan import free_memory, size_text
+
+    if size > (free := free_memory()):
+        raise SourceError(
+            f"{path}: {what} takes {size_text(size)}, and {size_text(free)} of memory are free; this kind of file is "
+            "read whole"
+        )
+
+
 @contextmanager
 def numpy_file(path: str) -> Iterator[None]:
     """Turn what NumPy stumbles over in a damaged file into a `SourceError`."""

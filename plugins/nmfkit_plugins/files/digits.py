@@ -10,6 +10,7 @@ import numpy as np
 
 from nmfkit.errors import SourceError
 from nmfkit.sources import ArraySource
+from nmfkit.sources.about import About
 from nmfkit_plugins.files.containers import no_key
 
 SIDE = 8
@@ -27,4 +28,6 @@ def read(path: str, *, key: str | None = None) -> ArraySource:
     with gzip.open(file, "rt") as lines:
         pixels = np.loadtxt(lines, delimiter=",")[:, : SIDE * SIDE]
     names = tuple(f"pixel_{row}_{column}" for row in range(SIDE) for column in range(SIDE))
-    return ArraySource(np.ascontiguousarray(pixels), uri=path, feature_names=names)
+    return ArraySource(
+        np.ascontiguousarray(pixels), uri=path, feature_names=names, about=About(feature_image=(SIDE, SIDE))
+    )

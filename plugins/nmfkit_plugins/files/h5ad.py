@@ -1,20 +1,28 @@
-"""`.h5ad` of AnnData and `.h5` of 10x: a matrix of cells × genes in HDF5, with its names; other matrices by path."""
+"""`.h5ad` of AnnData, `.h5mu` of MuData, `.h5` of 10x: cells × genes in HDF5, with names; other matrices by path."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from nmfkit.errors import SourceError
+from nmfkit.errors import Caution, SourceError
 from nmfkit.protocols import Source
 from nmfkit.sources.columns import StoredByColumns
 from nmfkit_plugins.files.containers import choose
 from nmfkit_plugins.files.hdf5_csr import HDF5CSR
 from nmfkit_plugins.files.hdf5_dense import HDF5Dense
-from nmfkit_plugins.files.hdf5_names import index_of
+from nmfkit_plugins.files.hdf5_inside import attribute, inside
+from nmfkit_plugins.files.hdf5_names import Column, index_of
 from nmfkit_plugins.files.hdf5_read import opened
 
 MATRIX, LAYERS, RAW = "X", "layers", "raw"
 """Where AnnData keeps its matrix, and the groups of further ones."""
+
+MODALITIES = "mod"
+"""Where MuData keeps an AnnData group for each modality."""
+
+LISTED = 200
+"""Matrices looked for below the top of a file, at most."""
 
 TENX = "10x"
 """A group as 10x writes it: genes × cells by columns, which is cells × genes by rows."""
@@ -37,11 +45,11 @@ def read(path: str, *, key: str | None = None) -> Source:
 
 
 def _source(path: str, file: Any, name: str) -> Source:
-    node = file[name]
+    node = inside(file, name)
     kind = _kind(node)
-    if kind == TENX:
-        return HDF5CSR.open(path, node, _shape(node), *_names_of_10x(node))
-    rows, features = _names(file, name)
+    rows, features = _names_of_10x(node) if kind == TENX else _names(file, name)
+    m, n = _shape(node)
+    rows, features = _fitting(path, file, rows, m, "rows"), _fitting(path, file, features, n, "features")
     if kind == "array":
         return HDF5Dense.open(path, node, rows, features)
     if kind == "csc_matrix":
@@ -54,7 +62,7 @@ def _chosen(path: str, file: Any, key: str | None) -> str:
     """The path of the matrix in the file."""
     if key is None and _kind(file.get(MATRIX)):
         return MATRIX
-    for name in (key, f"{LAYERS}/{key}", f"{key}/{MATRIX}") if key else ():
+    for name in (key, f"{LAYERS}/{key}", f"{key}/{MATRIX}", f"{MODALITIES}/{key}/{MATRIX}") if key else ():
         if _kind(file.get(name)):
             return name
     shapes = {name: _shape(node) for name, node in _candidates(file).items()}
@@ -63,12 +71,27 @@ def _chosen(path: str, file: Any, key: str | None) -> str:
 
 
 def _candidates(file: Any) -> dict[str, Any]:
-    """Every matrix at the top, among the layers, and in `raw`, by its path."""
+    """Every matrix at the top, among the layers, in `raw` and in the modalities, by its path; else any below."""
     found = dict(file.items())
     for group in (LAYERS, RAW):
         if hasattr(file.get(group), "items"):
             found |= {f"{group}/{name}": node for name, node in file[group].items()}
-    return {name: node for name, node in found.items() if _kind(node)}
+    if hasattr(file.get(MODALITIES), "items"):
+        found |= {f"{MODALITIES}/{name}/{MATRIX}": node.get(MATRIX) for name, node in file[MODALITIES].items()}
+    return {name: node for name, node in found.items() if _kind(node)} or _below(file)
+
+
+def _below(file: Any) -> dict[str, Any]:
+    """The matrices in groups of any depth, without what belongs to one of them, by path."""
+    found: dict[str, Any] = {}
+
+    def look(name: str, node: Any) -> bool | None:
+        if _kind(node) and not any(name.startswith(f"{group}/") for group in found):
+            found[name] = node
+        return True if len(found) == LISTED else None  # h5py stops at anything but None
+
+    file.visititems(look)
+    return found
 
 
 def _kind(node: Any) -> str | None:
@@ -77,7 +100,7 @@ def _kind(node: Any) -> str | None:
         return None
     if not hasattr(node, "keys"):
         return "array" if node.ndim == 2 and node.dtype.kind in "biuf" else None
-    stored = node.attrs.get("encoding-type", node.attrs.get("h5sparse_format"))
+    stored = attribute(node, "encoding-type", "h5sparse_format")
     encoding = ENCODINGS.get(_text(stored), _text(stored))
     if encoding in ENCODINGS.values():
         return encoding
@@ -90,7 +113,7 @@ def _shape(node: Any) -> tuple[int, ...]:
         return tuple(node.shape)
     if "shape" in node:
         return tuple(int(s) for s in node["shape"][:][::-1])
-    stored = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
+    stored = attribute(node, "shape", "h5sparse_shape")
     if stored is None or len(stored) != 2:
         raise SourceError(f"{node.file.filename}: {node.name}: a sparse matrix needs the attribute 'shape'")
     return tuple(int(s) for s in stored)
@@ -98,13 +121,33 @@ def _shape(node: Any) -> tuple[int, ...]:
 
 def _names(file: Any, name: str) -> tuple[str | None, str | None]:
     """The columns that name rows and features of the matrix at `name`, as AnnData lays them out."""
-    parent = name.strip("/").partition("/")[0]
+    root, parent = _parents(name)
     if parent in ("varm", "varp", "uns"):
         return None, None
-    rows = index_of(file, "obs")
+    rows = index_of(file, f"{root}obs")
     if parent in ("obsm", "obsp"):
         return rows, None
-    return rows, index_of(file, f"{RAW}/var" if parent == RAW else "var")
+    return rows, index_of(file, f"{root}{RAW}/var" if parent == RAW else f"{root}var")
+
+
+def _parents(name: str) -> tuple[str, str]:
+    """The path of the AnnData group that the matrix at `name` lies in, and the part of that group that it is in."""
+    parts = name.strip("/").split("/")
+    if parts[0] == MODALITIES and len(parts) > 2:
+        return f"{MODALITIES}/{parts[1]}/", parts[2]
+    return "", parts[0]
+
+
+def _fitting(path: str, file: Any, names: str | None, count: int, what: str) -> str | None:
+    """The path of the names if there are as many as `count`; else None, which a `Caution` tells."""
+    if names is None:
+        return None
+    inside(file, names)
+    length = len(Column(path, names))
+    if length == count:
+        return names
+    warnings.warn(f"{path}: {names} has {length} names for {count} {what}, so none is used", Caution, stacklevel=2)
+    return None
 
 
 def _names_of_10x(group: Any) -> tuple[str | None, str | None]:

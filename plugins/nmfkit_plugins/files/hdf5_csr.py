@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +41,7 @@ class HDF5CSR:
     nnz: int
     rows: str | None = None
     features: str | None = None
+    zeros: bool = False
 
     is_sparse = True
     resident = False
@@ -96,8 +97,13 @@ class HDF5CSR:
             raise SourceError(f"{where} are damaged: {error}") from None
         integers = index_dtype(b - a, self.shape[1])
         indptr -= a
-        parts = canonical(data, indices.astype(integers, copy=False), indptr.astype(integers), self.shape[1])
+        indices, indptr = indices.astype(integers, copy=False), indptr.astype(integers)
+        parts = canonical(data, indices, indptr, self.shape[1], zeros=self.zeros)
         return CSR(*parts, self.shape[1], lo)
+
+    def with_zeros(self) -> HDF5CSR:
+        """The same with the zeros that are stored."""
+        return replace(self, zeros=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}

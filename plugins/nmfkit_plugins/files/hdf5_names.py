@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nmfkit.sources.names import WINDOW, StoredNames
+from nmfkit.sources.names import WINDOW, StoredNames, coded
 from nmfkit.sources.zarr_store import Place
+from nmfkit_plugins.files.hdf5_inside import attribute
 from nmfkit_plugins.files.hdf5_read import opened
 
 
@@ -41,7 +42,7 @@ class Column:
         with opened(self.path) as file:
             node = file[self.name]
             if _is_categorical(node):
-                return node["categories"][:][node["codes"][at]]
+                return coded(node["categories"][:], node["codes"][at])
             # Old AnnData files keep a table as records.
             return node[at][_index_field(node)] if node.dtype.names else node[at]
 
@@ -60,8 +61,8 @@ def index_of(file: Any, table: str) -> str | None:
         return None
     if not hasattr(node, "keys"):
         return table if node.dtype.names else None
-    name = node.attrs.get("_index", "_index")
-    name = name.decode() if isinstance(name, bytes) else str(name)
+    stored = attribute(node, "_index")
+    name = stored.decode() if isinstance(stored, bytes) else str("_index" if stored is None else stored)
     column = node.get(name)
     if column is None:
         return None

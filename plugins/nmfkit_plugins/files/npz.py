@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from nmfkit.errors import SourceError
 from nmfkit.protocols import Source
 from nmfkit.sources import ArraySource, SparseSource
-from nmfkit_plugins.files.containers import choose, numpy_file
+from nmfkit_plugins.files.containers import affordable, choose, numpy_file
 
 PARTS = ("data", "indices", "indptr", "shape")
 SPARSE = "sparse"
@@ -26,16 +27,49 @@ def read(path: str, *, key: str | None = None) -> Source:
     # Opened here: NumPy leaves a damaged archive open. Not by np.load, which takes garbage for a pickle.
     with numpy_file(path), Path(path).open("rb") as raw, np.lib.npyio.NpzFile(raw) as file:
         if {"format", "shape", "data"} <= set(file.files) and key is None:
-            from scipy.sparse import load_npz
-
-            return _source(load_npz(path), path, file)
+            return _source(_of_scipy(path, file), path, file)
         prefixes = _prefixes(file.files)
         arrays, others = _arrays(file, prefixes)
-        shapes = {name: tuple(int(s) for s in file[f"{p}shape"]) for name, p in prefixes.items()}
+        shapes = {name: _shape(path, file, f"{p}shape") for name, p in prefixes.items()}
         # Parts without a prefix are what the file is about; arrays beside them are labels.
         name = SPARSE if key is None and SPARSE in shapes else choose(path, key, shapes | arrays, others)
-        matrix = _compressed(path, file, prefixes[name]) if name in prefixes else file[name]
+        matrix = _compressed(path, file, prefixes[name]) if name in prefixes else _member(path, file, name)
         return _source(matrix, path, file)
+
+
+def _of_scipy(path: str, file: Any) -> Any:
+    """What `save_npz` wrote, once it is known that its parts can be held."""
+    from scipy.sparse import load_npz
+
+    for name in file.files:
+        _checked(path, file, name)
+    affordable(path, 8 * sum(_shape(path, file, "shape")))
+    return load_npz(path)
+
+
+def _shape(path: str, file: Any, name: str) -> tuple[int, ...]:
+    """The shape of a sparse matrix; raises `SourceError` where the member holds none."""
+    shape, dtype = _header(file, name)
+    if shape != (2,) or dtype.kind not in "iu":
+        raise SourceError(f"{path}: {name!r} is {len(shape)}-D {dtype}, not the two sides of a matrix")
+    return tuple(int(s) for s in _member(path, file, name))
+
+
+def _member(path: str, file: Any, name: str) -> Any:
+    """The array of that name, whole."""
+    _checked(path, file, name)
+    return file[name]
+
+
+def _checked(path: str, file: Any, name: str) -> None:
+    """Raise `SourceError` where the member promises more numbers than it holds bytes for, or than there is memory."""
+    if f"{name}.npy" not in file.zip.namelist():
+        return
+    shape, dtype = _header(file, name)
+    size, held = math.prod(shape) * dtype.itemsize, file.zip.getinfo(f"{name}.npy").file_size
+    if size > held:
+        raise SourceError(f"{path}: {name!r} is damaged: {size:,} bytes are promised, and it has {held:,}")
+    affordable(path, size, repr(name))
 
 
 def _prefixes(members: Sequence[str]) -> dict[str, str]:
@@ -77,8 +111,9 @@ def _compressed(path: str, file: Any, prefix: str) -> Any:
     """CSR or CSC parts, told apart by the length of `indptr`; where both fit, rows are taken."""
     from scipy.sparse import csc_array, csr_array
 
-    data, indices, indptr, shape = (file[prefix + part] for part in PARTS)
-    m, n = (int(s) for s in shape)
+    m, n = _shape(path, file, prefix + "shape")
+    affordable(path, 8 * (m + n))
+    data, indices, indptr = (_member(path, file, prefix + part) for part in PARTS[:3])
     kinds = [kind for kind, length in ((csr_array, m), (csc_array, n)) if len(indptr) == length + 1]
     if not kinds:
         raise SourceError(
@@ -90,11 +125,15 @@ def _compressed(path: str, file: Any, prefix: str) -> Any:
 def _source(matrix: Any, path: str, file: Any) -> Source:
     m, n = matrix.shape if matrix.ndim == 2 else (0, 0)
     kind = ArraySource if isinstance(matrix, np.ndarray) else SparseSource
-    return kind(matrix, uri=path, row_names=_text(file, "rows", m), feature_names=_text(file, "features", n))
+    return kind(
+        matrix, uri=path, row_names=_text(path, file, "rows", m), feature_names=_text(path, file, "features", n)
+    )
 
 
-def _text(file: Any, name: str, length: int) -> tuple[str, ...] | None:
+def _text(path: str, file: Any, name: str, length: int) -> tuple[str, ...] | None:
     if name not in file.files:
         return None
     shape, dtype = _header(file, name)
-    return tuple(file[name].astype(str).tolist()) if shape == (length,) and dtype.kind in "US" else None
+    if shape != (length,) or dtype.kind not in "US":
+        return None
+    return tuple(_member(path, file, name).astype(str).tolist())

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from nmfkit.errors import SourceError
 from nmfkit.sources import ArraySource
-from nmfkit_plugins.files.containers import no_key
+from nmfkit_plugins.files.containers import affordable, no_key, refuse_unknown_missing
 
 MISSING = frozenset(("", "NA", "N/A", "#N/A", "NULL", "null", "None", "none", "-", "?", "."))
 """Cells that stand for a number nobody knows."""
+
+LOOKED_AFTER = 2**16
+"""Lines after which the memory is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,29 @@ class _Layout:
     named_rows: bool
     width: int
     numbered: bool
+    holes: bool = False
+
+    def is_number(self, cell: str) -> bool:
+        """Whether the cell may stand where numbers do: with `holes`, so may one of a missing number."""
+        return _is_number(cell) or (self.holes and cell.strip() in MISSING)
+
+    def number(self, cell: str) -> float:
+        """The number in the cell, NaN where it is missing; raises `ValueError` for a text."""
+        return math.nan if self.holes and cell.strip() in MISSING else float(cell)
 
 
-def read(path: str, *, key: str | None = None, delimiter: str = ",") -> ArraySource:
-    """The table in `path`; raises `SourceError` naming the line and column of a cell that is no number."""
+def read(path: str, *, key: str | None = None, delimiter: str = ",", missing: str = "none") -> ArraySource:
+    """The table in `path`; raises `SourceError` naming the line and column of a cell that is no number.
+
+    With `missing` "nan", blank cells and those such as NA, which stand for missing numbers, are read as NaN.
+    """
     no_key(path, key)
+    refuse_unknown_missing(missing)
     try:
         with _open(path) as file:
-            layout = _layout(path, file, delimiter)
+            layout = replace(_layout(path, file, delimiter), holes=missing == "nan")
         with _open(path) as file:
-            values, rows = _parse(file, layout)
+            values, rows = _parse(path, file, layout)
     except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read as a table: {error}") from error
     except ValueError as error:
@@ -94,7 +111,7 @@ def _is_numbering(first: list[str]) -> bool:
 
 
 def _parse(
-    file: TextIO, layout: _Layout
+    path: str, file: TextIO, layout: _Layout
 ) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], tuple[str, ...] | None]:
     """Every number (m, n), and the row names; a name counts as 0, so that loadtxt still counts the cells."""
     names: list[str] = []
@@ -106,13 +123,13 @@ def _parse(
     if layout.features is not None:
         next(_lines(file, layout.delimiter))
     table = np.loadtxt(
-        file,
+        _affordable_lines(path, file, layout.width),
         delimiter=layout.delimiter,
         comments=None,
         quotechar='"',
         ndmin=2,
         encoding=None,
-        converters={0: keep} if layout.named_rows else None,
+        converters=_converters(layout, keep),
     )
     if table.shape[1] != layout.width or _named_width(layout) != layout.width:
         raise ValueError(f"lines have {layout.width} cells, the first has {_named_width(layout)}")
@@ -121,6 +138,24 @@ def _parse(
     if layout.named_rows:
         return np.ascontiguousarray(table[:, 1:]), tuple(names)
     return table, None
+
+
+def _affordable_lines(path: str, file: TextIO, width: int) -> Iterator[str]:
+    """The lines, until their numbers take more than there is memory: a small archive may unpack to any length."""
+    for number, line in enumerate(file):
+        if number % LOOKED_AFTER == 0:
+            affordable(path, 8 * width * number)
+        yield line
+
+
+def _converters(layout: _Layout, keep: Callable[[str], float]) -> dict[int | str, Callable[[str], Any]] | None:
+    """How cells of each column are read, where it is not as plain numbers."""
+    special: dict[int | str, Callable[[str], Any]] = {}
+    if layout.holes:
+        special = dict.fromkeys(range(layout.width), layout.number)
+    if layout.named_rows:
+        special[0] = keep
+    return special or None
 
 
 def _named_width(layout: _Layout) -> int:
@@ -141,7 +176,7 @@ def _fault(path: str, layout: _Layout) -> str | None:
             if len(cells) != layout.width:
                 return f"{path}, line {number}: {len(cells)} cells where lines above have {layout.width}"
             for j in range(int(layout.named_rows), len(cells)):
-                if not _is_number(cells[j]):
+                if not layout.is_number(cells[j]):
                     what = repr(cells[j]) if cells[j].strip() else "a blank cell"
                     # Somebody may have meant the first line as names.
                     header = i == 0 and layout.features is None and any(map(_is_number, cells))

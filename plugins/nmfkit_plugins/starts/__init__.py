@@ -18,11 +18,12 @@ def nmfkit_initializers() -> list[PartSpec]:
             "nndsvd",
             "from the leading singular vectors, with exact zeros",
             "nmfkit_plugins.starts.nndsvd:NNDSVD",
+            examples=("nndsvd", "nndsvd:mean", "nndsvd:random"),
         ),
         PartSpec(
             "nndsvda",
             "nndsvd with its zeros filled by small positive numbers",
             "nmfkit_plugins.starts.nndsvd:NNDSVD",
-            preset={"fill": True},
+            preset={"fill": "small"},
         ),
     ]

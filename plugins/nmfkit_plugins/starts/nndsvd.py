@@ -12,28 +12,35 @@ from nmfkit.blocks import Array, Block
 from nmfkit.probe import Probe
 from nmfkit.protocols import Rows, RowStore, Shared, Stats, Sweep
 from nmfkit.sketch import covariance_product, directions
+from nmfkit_plugins.starts.random import RandomRows
 
 OVERSAMPLE = 8
 """Extra directions of the subspace iteration (Halko, Martinsson & Tropp, SIAM Review 53(2), 2011)."""
+
+FILLS = ("none", "small", "mean", "random")
+"""What zeros are replaced by."""
 
 
 @dataclass(frozen=True)
 class NNDSVD:
     """The heavier of the positive and negative parts of each singular pair, from `power` + 2 reads of X.
 
-    `fill` replaces zeros by a tenth of the random start's scale (`nndsvda`). Components beyond the rank of X
-    are constant at that scale.
+    `fill` replaces zeros: by a tenth of the random start's scale (`small`, as `nndsvda` does), by the mean entry of X
+    (`mean`), or by half-normal numbers of a hundredth of that mean (`random`). Components beyond the rank of X are
+    constant at the first of these.
     """
 
-    fill: bool = False
+    fill: str = "none"
     power: int = 4
 
     @property
     def makes_zeros(self) -> bool:
         """Whether exact zeros are left in the start."""
-        return not self.fill
+        return self.fill == "none"
 
     def __post_init__(self) -> None:
+        if self.fill not in FILLS:
+            raise ValueError(f"fill must be one of {', '.join(FILLS)}, not {self.fill!r}")
         if self.power < 1:
             raise ValueError(f"power must be at least 1, not {self.power}")
 
@@ -42,13 +49,18 @@ class NNDSVD:
         s, v = self._singular_pairs(sweep, probe, rank, seed)
         rows, parts = sweep(left_vectors, None, {"v": v / s})
         signs, scale = _heavier_parts(s, v, parts)
-        fill = 0.1 * math.sqrt(probe.mean / rank)
-        h = np.full((rank, probe.shape[1]), fill)
+        beyond = 0.1 * math.sqrt(probe.mean / rank)
+        h = np.full((rank, probe.shape[1]), beyond)
         h[: len(s)] = (np.maximum(v * signs, 0) * scale["h"]).T
-        if self.fill:
-            h[h == 0] = fill
-        shared = {"signs": signs, "scale": scale["w"], "rank": rank, "fill": fill, "all": self.fill}
-        rows, _ = sweep(nonnegative_rows, rows, {**shared, "dtype": np.dtype(dtype).name}, data=False)
+        level = {"none": 0.0, "small": beyond, "mean": probe.mean, "random": probe.mean / 100}[self.fill]
+        if self.fill == "random":
+            drawn = np.abs(np.random.default_rng([seed, 1]).standard_normal(h.shape))
+            h = np.where(h > 0, h, level * drawn)
+        elif self.fill != "none":
+            h[h == 0] = level
+        shared = {"signs": signs, "scale": scale["w"], "rank": rank, "beyond": beyond, "level": level}
+        step = NonnegativeRows(RandomRows(level, rank, seed, "float64") if self.fill == "random" else None)
+        rows, _ = sweep(step, rows, {**shared, "dtype": np.dtype(dtype).name}, data=False)
         return rows, h.astype(dtype)
 
     def _singular_pairs(self, sweep: Sweep, probe: Probe, rank: int, seed: int) -> tuple[Array, Array]:
@@ -71,15 +83,19 @@ def left_vectors(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
     return {"u": u}, {"pos": np.sum(positive**2, axis=0), "neg": np.sum(negative**2, axis=0)}
 
 
-def nonnegative_rows(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
-    """{"w": (rows, rank)} from the block's rows of U."""
-    del x
-    u = rows["u"]
-    w = np.full((len(u), shared["rank"]), shared["fill"])
-    w[:, : u.shape[1]] = np.maximum(u * shared["signs"], 0) * shared["scale"]
-    if shared["all"]:
-        w[w == 0] = shared["fill"]
-    return {"w": w.astype(shared["dtype"])}, ()
+@dataclass(frozen=True)
+class NonnegativeRows:
+    """The step that makes rows of W from rows of U; `drawn` draws what stands in place of zeros."""
+
+    drawn: RandomRows | None
+
+    def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """{"w": (rows, rank)} from the block's rows of U."""
+        u = rows["u"]
+        w = np.full((len(u), shared["rank"]), shared["beyond"])
+        w[:, : u.shape[1]] = np.maximum(u * shared["signs"], 0) * shared["scale"]
+        level = shared["level"] if self.drawn is None else self.drawn(x, {}, {})[0]["w"]
+        return {"w": np.where(w > 0, w, level).astype(shared["dtype"])}, ()
 
 
 def _heavier_parts(s: Array, v: Array, parts: Stats) -> tuple[Array, dict[str, Array]]:
