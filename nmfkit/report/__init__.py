@@ -1,0 +1,136 @@
+"""A run as a page to look at, and as single pictures.
+
+| module | what |
+|---|---|
+| `study` | everything that is shown, gathered once: `layers`, `weights`, `residuals`, `labels`, `reference`, `shapes` |
+| `cautions` | what to know first, in plain words |
+| `figures` | the pictures that matplotlib draws |
+| `cards`, `sections`, `page` | the page |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Unpack
+
+from nmfkit.errors import UsageError
+from nmfkit.executors.machine import Machine, MachineOptions
+from nmfkit.loop import Watcher
+from nmfkit.parts import suggestion
+from nmfkit.report.agreement import adjusted_rand, purity
+from nmfkit.report.cautions import cautions
+from nmfkit.report.figures.style import drawing, rendered, say_indices
+from nmfkit.report.output import check_file, write_file
+from nmfkit.report.study import Study, study
+from nmfkit.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["KINDS", "write_picture", "write_report"]
+
+KINDS = ("convergence", "components", "coefficients", "residuals", "similarity")
+"""The single pictures."""
+
+
+def write_report(
+    run: Result | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    x: Any = None,
+    *,
+    labels: str | None = None,
+    reference: str | None = None,
+    image_shape: str | None = None,
+    top: int = 8,
+    overwrite: bool = False,
+    key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
+) -> dict[str, Any]:
+    """Write the report of `run` to the page `out`, and return what it found, in plain values.
+
+    Residuals come from the data `x`, or from where the run found them. `labels` and `reference` are paths, and
+    `image_shape` is "H,W"; `machine` as in `fit`. Raises `UsageError` for what does not fit the run, `StoreError` for
+    what cannot be written.
+    """
+    path = check_file(out, kinds=(".html", ".htm"), overwrite=overwrite)
+    from nmfkit.report.page import page
+
+    with drawing():
+        found = study(
+            run, x, labels=labels, reference=reference, image_shape=image_shape, top=top, key=key,
+            storage_options=storage_options, watcher=watcher, machine=Machine.of(machine),
+        )  # fmt: skip
+        told = cautions(found)
+        if watcher is not None:
+            watcher.stage("pictures")
+        content = page(found, told).encode()
+    write_file(path, content)
+    return {"out": str(out), "bytes": len(content), **_in_plain_values(found), "cautions": [vars(c) for c in told]}
+
+
+def write_picture(
+    run: Result | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    x: Any = None,
+    *,
+    kind: str,
+    labels: str | None = None,
+    image_shape: str | None = None,
+    top: int = 8,
+    overwrite: bool = False,
+    key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    **machine: Unpack[MachineOptions],
+) -> dict[str, Any]:
+    """Write one picture of `run` to `out`, a `.png`, `.svg` or `.pdf`; `kind` is one of `KINDS`.
+
+    The rest is as in `write_report`.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"kind {kind!r} is unknown{suggestion(kind, KINDS)}; choose one of {', '.join(KINDS)}")
+    path = check_file(out, kinds=(".png", ".svg", ".pdf"), overwrite=overwrite)
+    with drawing():
+        found = study(
+            run, x, labels=labels, image_shape=image_shape, top=top, data=kind == "residuals", key=key,
+            storage_options=storage_options, watcher=watcher, machine=Machine.of(machine),
+        )  # fmt: skip
+        figure = _drawn(kind)(found)
+        if kind in ("coefficients", "similarity"):
+            say_indices(figure, found.main.order.tolist())
+        content = rendered(figure, path.suffix[1:].lower())
+    write_file(path, content)
+    return {"out": str(out), "bytes": len(content), "kind": kind}
+
+
+def _drawn(kind: str) -> Callable[[Study], Figure]:
+    from nmfkit.report.figures.convergence import convergence
+    from nmfkit.report.figures.leftover import leftover
+    from nmfkit.report.figures.samples import coefficients
+    from nmfkit.report.figures.sheet import components
+    from nmfkit.report.figures.similarity import similarity
+
+    pictures: tuple[Callable[[Study], Figure], ...] = (convergence, components, coefficients, leftover, similarity)
+    return dict(zip(KINDS, pictures, strict=True))[kind]
+
+
+def _in_plain_values(found: Study) -> dict[str, Any]:
+    main = found.main
+    values: dict[str, Any] = {
+        "components": [{"number": i, "index": k, "share": float(main.shares[i - 1])} for i, k in found.numbered],
+        "relative_error": found.residuals.error if found.residuals else None,
+    }
+    for entry, match in zip(values["components"], main.matches, strict=False):
+        entry |= {
+            "matched": match.name,
+            "cosine": match.cosine,
+            "most_like": match.nearest,
+            "most_like_cosine": match.nearest_cosine,
+        }
+    if main.weights is not None and main.weights.table is not None:
+        table = main.weights.table
+        values["labels"] = {"purity": purity(table), "adjusted_rand": adjusted_rand(table)}
+    return values

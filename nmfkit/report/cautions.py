@@ -1,0 +1,159 @@
+"""What somebody who looks at a result should know first, in plain words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmfkit.loop import WINDOW
+from nmfkit.problem import Problem, part_text
+from nmfkit.report.study import Components, Study
+from nmfkit.result import Result
+
+TWIN = 0.95
+"""Cosine from which on two components count as one another's twin."""
+DEAD = 1e-9
+"""Share below which a component is dead: rules that zero traps keep entries a little above it."""
+SHOWN = 6
+"""Components, pairs or names that a sentence lists at most."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A sentence or two on what is so, and the command that mends it, if one does; `kind` is a word for scripts."""
+
+    kind: str
+    text: str
+    command: str | None = None
+
+
+def cautions(study: Study) -> list[Caution]:
+    """Everything of that kind, what matters most first."""
+    return [
+        *_unfinished(study.result),
+        *_of_components(study.main),
+        *_of_data(study),
+        *_of_problem(study.result),
+        *_of_labels(study),
+        *_of_absence(study),
+    ]
+
+
+def _unfinished(result: Result) -> Iterator[Caution]:
+    problem, sweeps = result.problem, result.state.sweep
+    again = f"nmfkit resume {shlex.quote(result.path or 'RUN.zarr')}"
+    history = result.history.objective
+    left = ""
+    if len(history) > WINDOW:
+        change = (history[-1 - WINDOW] - history[-1]) / max(abs(history[-1]), np.finfo(np.float64).tiny)
+        left = f"; the last {WINDOW} sweeps still lowered the objective by {100 * change:.2g} %"
+    if result.stopped_by is None:
+        yield Caution("interrupted", f"The run is not finished: this is its last checkpoint{left}.", again)
+    elif result.stopped_by == "max-sweeps":
+        yield Caution(
+            "not-converged",
+            f"Not converged: the fit stopped after {sweeps} sweeps, the most it was allowed{left} "
+            f"(--tol {problem.tol:g} asks for {100 * problem.tol:g} %).",
+            f"{again} --max-sweeps {max(1, 2 * sweeps)}",
+        )
+    elif result.stopped_by == "time-limit":
+        yield Caution(
+            "not-converged",
+            f"Not converged: the time limit ended the fit{left}.",
+            f"{again} --time-limit {problem.time_limit:g}",
+        )
+    if len(history) > 1 and history[-1] > np.min(history) + 1e-9 * abs(history[-1]):
+        yield Caution(
+            "rose", f"The objective ended at {history[-1]:.6g}, above its lowest value {np.min(history):.6g}."
+        )
+
+
+def _of_components(found: Components) -> Iterator[Caution]:
+    dead = [i + 1 for i, share in enumerate(found.shares) if share < DEAD]
+    if dead:
+        yield Caution(
+            "dead",
+            f"Dead: {_numbers(dead)} {'is' if len(dead) == 1 else 'are'} all zero, so a lower rank, "
+            f"{found.rank - len(dead)}, does as well.",
+        )
+    if pairs := twins(found):
+        listed = ", ".join(f"{a} and {b} ({c:.2f})" for a, b, c in pairs[:SHOWN])
+        more = f" and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
+        yield Caution(
+            "twins",
+            f"Twins: components {listed}{more} are nearly the same (cosine above {TWIN:g}). The rank may be too high, "
+            "or the fit has not settled.",
+        )
+
+
+def twins(found: Components) -> list[tuple[int, int, float]]:
+    """Numbers shown and cosine of each pair that is nearly the same, the closest first; dead ones have no twin."""
+    alive = found.shares >= DEAD
+    pairs = np.argwhere(np.triu(found.cosine > TWIN, 1) & alive[:, None] & alive[None, :])
+    listed = [(int(a) + 1, int(b) + 1, float(found.cosine[a, b])) for a, b in pairs]
+    return sorted(listed, key=lambda pair: -pair[2])
+
+
+def _of_data(study: Study) -> Iterator[Caution]:
+    left, weights = study.residuals, study.main.weights
+    empty = left.rows.zero + left.rows.hidden if left else 0
+    if weights and weights.dead > empty:
+        yield Caution(
+            "rows-without-components",
+            f"{weights.dead:,} of {weights.count:,} rows have no component at all: nothing of them is explained.",
+        )
+    if left is None:
+        return
+    for side, name, factor in ((left.rows, "rows", "W"), (left.columns, "columns", "H")):
+        count = len(side.sums)
+        if side.zero:
+            yield Caution(
+                f"zero-{name}",
+                f"{side.zero:,} of {count:,} {name} of the data are all zero; their {name} of {factor} go to zero.",
+            )
+        if side.hidden:
+            yield Caution(
+                f"hidden-{name}",
+                f"{side.hidden:,} of {count:,} {name} of the data are wholly hidden: nothing is known of them, and "
+                f"their {name} of {factor} mean nothing.",
+            )
+    if not np.isfinite(left.error):
+        yield Caution("not-finite", "The data now hold numbers that are not finite; residuals say nothing.")
+
+
+def _of_problem(result: Result) -> Iterator[Caution]:
+    problem, (m, n) = result.problem, result.shape
+    if bool(problem.reg_w) != bool(problem.reg_h):
+        one, other = ("W", "H") if problem.reg_w else ("H", "W")
+        parts = ", ".join(part_text(p) for p in problem.reg_w or problem.reg_h)
+        yield Caution(
+            "one-sided",
+            f"Only {one} is penalised ({parts}). Scale can move from {one} to {other} at no cost to the fit, so unless "
+            f"{other} is bounded, the penalty shrinks {one} without making it any sparser. Penalise {other}, too.",
+        )
+    if _rank(problem) > min(m, n):
+        yield Caution("rank", f"The rank, {_rank(problem)}, is above the smaller side of the matrix, {min(m, n)}.")
+
+
+def _rank(problem: Problem) -> int:
+    return max(problem.ranks)
+
+
+def _of_labels(study: Study) -> Iterator[Caution]:
+    for about, given in (("labels", study.labels), ("reference", study.reference)):
+        for note in given.notes if given else ():
+            yield Caution(about, f"{note[0].upper()}{note[1:]}.")
+
+
+def _of_absence(study: Study) -> Iterator[Caution]:
+    if study.gone:
+        yield Caution("no-data", f"No residuals are shown: {study.gone}.")
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:SHOWN]))
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    return f"component {shown}" if len(numbers) == 1 else f"components {shown}{more}"

@@ -1,0 +1,86 @@
+"""The section about what the fit leaves over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nmfkit.cli.text import percent
+from nmfkit.report.figures.leftover import leftover
+from nmfkit.report.html import Html, el, join, name_of
+from nmfkit.report.images import picture
+from nmfkit.report.residuals import LEFT, Side
+from nmfkit.report.study import Study
+from nmfkit.report.tables import table
+
+WORST = 10
+"""Rows and columns that are listed as the least well explained."""
+
+
+def residual(study: Study) -> Html:
+    """Where the fit is off, or why that is not known."""
+    left = study.residuals
+    if left is None:
+        reason = study.gone or "they were not asked for"
+        return join(
+            el("p", "There are no residuals to show, for they need the data: ", reason),
+            el(
+                "p",
+                "Where the data now lie elsewhere, name them: ",
+                el("code", "nmfkit report RUN.zarr SRC -o report.html"),
+            ),
+        )
+    return join(
+        el(
+            "p",
+            f"Over the whole matrix ‖X − WH‖ / ‖X‖ is {left.error:.4g}. The error of a row or column is the same "
+            "for it alone: 0 is "
+            "exact, 1 no better than zero.",
+        ),
+        picture(
+            leftover(study),
+            "Errors by rows and by columns, each in order or as a histogram, and against size",
+            "Left: where the error is. Right: the error against the size of the row or column; small ones are "
+            "usually explained less "
+            "well, so look for those above the cloud. The dashed line is the whole matrix.",
+        ),
+        el(
+            "div",
+            _worst("rows", left.rows, study.row),
+            _worst("columns", left.columns, study.feature),
+            class_="pair",
+        ),
+    )
+
+
+def _worst(what: str, side: Side, name: Any) -> Html:
+    """The ones whose residual makes the largest part of the whole."""
+    total = max(float(side.sums[:, LEFT].sum()), np.finfo(np.float64).tiny)
+    order = np.argsort(-side.sums[:, LEFT], kind="stable")[:WORST]
+    rows = (
+        [
+            name_of(name(int(i))),
+            percent(side.sums[i, LEFT] / total),
+            _number(side.error[i]),
+            _number(side.cosine[i]),
+            f"{100 * side.surplus[i]:+.1f} %".replace("-", "−") if np.isfinite(side.surplus[i]) else "–",
+        ]
+        for i in order
+    )
+    return el(
+        "div",
+        el("h3", f"{what.capitalize()} that make the most of the residual"),
+        table([what[:-1], "part", "error", "cosine", "surplus"], rows, numeric=range(1, 5)),
+        el(
+            "p",
+            "Part: of the residual's sum of squares. Cosine: between data and fit. Surplus: by how much the "
+            "fit's sum exceeds the "
+            "data's.",
+            class_="how",
+        ),
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "–"

@@ -1,0 +1,184 @@
+"""What the product of the factors leaves over, by rows and by columns: one read of the data, by blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nmfkit.blocks import CSR, Array, Block
+from nmfkit.check import resolve
+from nmfkit.executors.machine import Machine
+from nmfkit.executors.open import executing
+from nmfkit.loop import Watcher
+from nmfkit.lowrank import LowRank
+from nmfkit.origin import reopen
+from nmfkit.protocols import Rows, Shared, Stats
+from nmfkit.report.layers import Layer
+from nmfkit.result import Result
+from nmfkit.weighed import Weighed
+
+LEFT, DATA, FIT, SUM, FIT_SUM, SEEN = range(6)
+"""What is added up for each row and column: (x − ŷ)², x², ŷ², x, ŷ, and the weights of what is observed."""
+NAME = "report"
+
+
+@dataclass(frozen=True)
+class Side:
+    """Sums over each row, or over each column: `sums` (count, 6)."""
+
+    sums: Array = field(repr=False)
+
+    @property
+    def error(self) -> Array:
+        """‖x − ŷ‖ / ‖x‖ of each; NaN where x is all zero or wholly hidden."""
+        return _ratio(np.sqrt(self.sums[:, LEFT]), self.size)
+
+    @property
+    def size(self) -> Array:
+        """‖x‖ of each."""
+        return np.sqrt(self.sums[:, DATA])
+
+    @property
+    def cosine(self) -> Array:
+        """The cosine of the angle between x and ŷ; NaN where one of them is all zero."""
+        left, data, fit = (self.sums[:, i] for i in (LEFT, DATA, FIT))
+        return np.clip(_ratio((data + fit - left) / 2, np.sqrt(data * fit)), 0.0, 1.0)
+
+    @property
+    def surplus(self) -> Array:
+        """(Σŷ − Σx) / Σx of each: above 0 where the fit gives too much."""
+        return _ratio(self.sums[:, FIT_SUM] - self.sums[:, SUM], self.sums[:, SUM])
+
+    @property
+    def zero(self) -> int:
+        """How many are all zero where they are observed."""
+        return int(np.count_nonzero((self.sums[:, SEEN] > 0) & (self.sums[:, DATA] == 0)))
+
+    @property
+    def hidden(self) -> int:
+        """How many are wholly hidden."""
+        return int(np.count_nonzero(self.sums[:, SEEN] == 0))
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """The residual of X − W H by rows and by columns, and ‖X − W H‖ / ‖X‖ over all entries that are observed."""
+
+    rows: Side
+    columns: Side
+    source: str
+
+    @property
+    def error(self) -> float:
+        """‖X − WH‖ / ‖X‖."""
+        total = self.rows.sums.sum(axis=0)
+        return float(np.sqrt(total[LEFT] / total[DATA])) if total[DATA] > 0 else float("nan")
+
+
+def residuals(
+    result: Result,
+    layer: Layer,
+    x: Any = None,
+    *,
+    key: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    machine: Machine,
+    watcher: Watcher,
+) -> Residuals:
+    """Go through the data of the run once, where the run found them or at `x`, block by block.
+
+    Raises `StoreError` or `SourceError` where they are gone or are others.
+    """
+    source = reopen(result.attributes["source"], x, key, result.problem, options)
+    with executing(
+        source, resolve(result.problem), machine, out=result.path, options=options, watcher=watcher
+    ) as executor:
+        watcher.stage("residuals")
+        step = Measure(str(layer.row), layer.v, *_moments(layer.v))
+        rows, found = executor.sweep(step, result.state.rows, result.state.current)
+        by_row = np.array(rows.read(0, result.shape[0])[NAME])
+    return Residuals(Side(by_row), Side(_with_unstored(found, layer.v)), source.uri)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The step of that sweep: the rows' factor `row` times `v` (r, n), of which `gram` is v vᵀ and `sums` are v 1."""
+
+    row: str
+    v: Array
+    gram: Array
+    sums: Array
+
+    def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """The sums by row (rows, 6), and those by column with what entries that are not stored add to them."""
+        del shared
+        u = rows[self.row]
+        inner, weights, elsewhere = (x.x, x.weights, x.elsewhere) if isinstance(x, Weighed) else (x, None, 1.0)
+        if isinstance(inner, CSR):
+            by_row, stats = self._sparse(inner, u, weights, elsewhere)
+        else:
+            by_row, stats = self._dense(inner, u, weights)
+        return {NAME: by_row}, stats
+
+    def _dense(self, x: Block, u: Array, weights: Array | None) -> tuple[Array, Stats]:
+        values, fit = x.dense().astype(np.float64), (u @ self.v).astype(np.float64)
+        seen = np.ones_like(values) if weights is None else weights.astype(np.float64)
+        terms = (np.square(values - fit), np.square(values), np.square(fit), values, fit, np.ones_like(values))
+        pairs = [(np.einsum("ij,ij->i", t, seen), np.einsum("ij,ij->j", t, seen)) for t in terms]
+        by_row, by_column = (np.stack(side, axis=1) for side in zip(*pairs, strict=True))
+        return by_row, _stats(by_column, u, 0.0)
+
+    def _sparse(self, x: CSR, u: Array, weights: Array | None, elsewhere: float) -> tuple[Array, Stats]:
+        """The same without forming ŷ: its sums over all entries come from the factors, and count `elsewhere`."""
+        m, n = x.shape
+        fit = np.asarray(LowRank(u, self.v).at(x), np.float64)
+        values = x.values.astype(np.float64)
+        seen = np.ones_like(values) if weights is None else weights.astype(np.float64)
+        # What is stored counts as it should; what is not is ŷ alone, over all entries less those that are stored.
+        apart = seen - elsewhere
+        left = seen * np.square(values - fit) - elsewhere * np.square(fit)
+        terms = (left, seen * np.square(values), apart * np.square(fit), seen * values, apart * fit, apart)
+        row = np.repeat(np.arange(m), np.diff(x.indptr))
+        by_row: Array = np.stack([np.bincount(row, t, minlength=m) for t in terms], axis=1)
+        by_column = np.stack([np.bincount(x.indices, t, minlength=n) for t in terms], axis=1)
+        wide = u.astype(np.float64)
+        by_row = by_row + elsewhere * _unstored(np.sum((wide @ self.gram) * wide, axis=1), wide @ self.sums, n)
+        # A difference of large numbers may fall a hair below zero.
+        return np.maximum(by_row, 0), _stats(by_column, u, elsewhere)
+
+
+def _stats(by_column: Array, u: Array, elsewhere: float) -> Stats:
+    wide = u.astype(np.float64)
+    return {
+        "columns": by_column,
+        "gram": elsewhere * (wide.T @ wide),
+        "sums": elsewhere * np.sum(wide, axis=0),
+        "count": elsewhere * len(u),
+    }
+
+
+def _with_unstored(found: Stats, v: Array) -> Array:
+    """The sums by column with what entries that are not stored add to them."""
+    wide = v.astype(np.float64)
+    squares = np.sum(wide * (found["gram"] @ wide), axis=0)
+    sums: Array = found["columns"] + _unstored(squares, found["sums"] @ wide, found["count"])
+    return np.maximum(sums, 0)
+
+
+def _unstored(squares: Array, sums: Array, count: float) -> Array:
+    """Sums over entries where x is 0, from those of ŷ² and ŷ there."""
+    none = np.zeros_like(squares)
+    return np.stack([squares, none, squares, none, sums, np.full_like(squares, count)], axis=1)
+
+
+def _moments(v: Array) -> tuple[Array, Array]:
+    wide = v.astype(np.float64)
+    return wide @ wide.T, wide.sum(axis=1)
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    ratio: Array = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return ratio

@@ -1,0 +1,105 @@
+"""The sections of the report, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nmfkit.cli.summary import parts, why
+from nmfkit.cli.text import duration, number, shape_text
+from nmfkit.problem import part_text
+from nmfkit.report.figures.convergence import convergence
+from nmfkit.report.html import Html, el, join
+from nmfkit.report.images import picture
+from nmfkit.report.on_components import alike, beside_reference, components
+from nmfkit.report.on_residuals import residual
+from nmfkit.report.on_samples import coefficients
+from nmfkit.report.study import Study
+from nmfkit.report.tables import facts
+from nmfkit.result import Result
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, its anchor, and what stands below."""
+
+    name: str
+    title: str
+    body: Html
+
+
+def sections(study: Study) -> Iterator[Section]:
+    """All that there is something to show for, in the order of the page."""
+    yield Section("fitted", "What was fitted", fitted(study))
+    yield Section("convergence", "Convergence", _convergence(study))
+    for i, found in enumerate(study.components):
+        of, mark = ("", "") if len(study.components) == 1 else (f" of {found.layer.shared}", f"-{i + 1}")
+        yield Section(f"components{mark}", f"Components{of}", components(study, found))
+        if found.weights is not None:
+            yield Section(f"coefficients{mark}", f"Coefficients{of}", coefficients(study, found))
+        yield Section(f"similarity{mark}", f"Similarity and sparsity{of}", alike(study, found))
+        if found.matches:
+            yield Section(f"reference{mark}", f"Beside the reference{of}", beside_reference(study, found))
+    yield Section("residuals", "Residuals", residual(study))
+    yield Section("versions", "Made with", _made_with(study))
+
+
+def fitted(study: Study) -> Html:
+    """The problem, the data and how it ended."""
+    result, source = study.result, study.result.attributes["source"]
+    problem = result.problem
+    seconds = result.attributes.get("timings", {}).get("total_seconds", result.state.history[-1].seconds)
+    known: list[tuple[str, Any]] = [
+        ("data", el("code", source["uri"])),
+        ("matrix", _matrix(result)),
+        ("problem", parts(result)),
+        ("factors", ", ".join(f"{found.layer.row or '–'} · {found.layer.shared}" for found in study.components)),
+        ("objective", number(result.objective)),
+        ("sweeps", f"{result.state.sweep}, {why(result)}"),
+        ("time", duration(seconds)),
+        ("start", f"{part_text(problem.init)}, seed {problem.seed}"),
+    ]
+    if problem.model_options:
+        known.append(("model options", ", ".join(f"{k} = {v}" for k, v in problem.model_options.items())))
+    known += [(name, str(text)) for name, text in (source.get("observed") or {}).items()]
+    return facts(known)
+
+
+def _matrix(result: Result) -> str:
+    source = result.attributes["source"]
+    pieces = [
+        f"{shape_text(result.shape)} (samples × features)",
+        source["dtype"],
+        *(["sparse"] if source["sparse"] else []),
+    ]
+    if stored := source.get("sums", {}).get("nonzero"):
+        cells = result.shape[0] * result.shape[1]
+        few = cells - stored < 0.005 * cells
+        pieces.append(
+            f"{cells - stored:,} entries are zero"
+            if few
+            else f"{100 * stored / cells:.3g} % of the entries are not zero"
+        )
+    return ", ".join(pieces)
+
+
+def _made_with(study: Study) -> Html:
+    return join(
+        el(
+            "p", "The software that made the run; the same versions, seed and data give the same factors.", class_="how"
+        ),
+        facts(study.result.attributes["versions"].items()),
+    )
+
+
+def _convergence(study: Study) -> Html:
+    last = study.result.state.history[-1]
+    return picture(
+        convergence(study),
+        f"Three curves: the objective by sweep and by seconds, ending at {number(last.objective)} after {last.sweep} "
+        "sweeps, and the gain of ten sweeps beside the tolerance",
+        "A curve that has become flat has settled. On the right, the part by which ten sweeps lowered the "
+        "objective: the fit is converged where it falls below the dashed line, the tolerance. Axes are logarithmic "
+        "where values differ much.",
+    )

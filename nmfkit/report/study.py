@@ -1,0 +1,224 @@
+"""Everything that pictures and the report show of a run, gathered once; components are ordered by their share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nmfkit.blocks import Array
+from nmfkit.errors import NmfkitError, UsageError
+from nmfkit.executors.machine import Machine
+from nmfkit.loop import Watcher
+from nmfkit.origin import IN_MEMORY
+from nmfkit.report.labels import Labels, read_labels
+from nmfkit.report.layers import Layer, layers
+from nmfkit.report.reference import Match, Reference, cosines, matches, read_reference
+from nmfkit.report.residuals import Residuals, residuals
+from nmfkit.report.shapes import Shapes, shapes
+from nmfkit.report.weights import Weights, weigh
+from nmfkit.result import Result, load
+from nmfkit.score import hoyer
+from nmfkit.sources.uri import is_remote
+
+
+@dataclass(frozen=True)
+class Components:
+    """The components of a layer, the one with the largest share first.
+
+    `order[i]` is the index that component i has in the run; `v` (r, n), `weights` and all that follows are in the order
+    shown. The share is the part of the sum of all entries of W H that a component makes; without W, of V.
+    """
+
+    layer: Layer
+    order: Array = field(repr=False)
+    shares: Array = field(repr=False)
+    v: Array = field(repr=False)
+    weights: Weights | None = None
+    matches: list[Match] = field(default_factory=list)
+
+    @property
+    def rank(self) -> int:
+        """Their number."""
+        return len(self.order)
+
+    @cached_property
+    def cosine(self) -> Array:
+        """The cosine of each pair (r, r)."""
+        return cosines(self.v, self.v)
+
+    @cached_property
+    def sparsity_of_v(self) -> Array:
+        """Hoyer's sparsity of each component's entries (r,)."""
+        return _hoyers(
+            self.v.sum(axis=1, dtype=np.float64), np.square(self.v, dtype=np.float64).sum(axis=1), self.v.shape[1]
+        )
+
+    @cached_property
+    def sparsity_of_w(self) -> Array | None:
+        """Hoyer's sparsity of each component's weights over the rows (r,)."""
+        return _hoyers(self.weights.sums, self.weights.squares, self.weights.count) if self.weights else None
+
+    @cached_property
+    def profiles(self) -> Array:
+        """Of each row of the sample, the part of its mass that each component makes (s, r); NaN for rows of zeros."""
+        assert self.weights is not None
+        mass = self.weights.sample * self.v.sum(axis=1, dtype=np.float64)
+        total = mass.sum(axis=1, keepdims=True)
+        parts: Array = np.divide(mass, total, out=np.full_like(mass, np.nan), where=total > 0)
+        return parts
+
+    def top(self, k: int, count: int) -> Array:
+        """The features that weigh most in component k, the heaviest first, at most `count`, none that is zero."""
+        row = self.v[k]
+        some = np.argpartition(-row, min(count, len(row) - 1))[: count + 1] if len(row) > count else np.arange(len(row))
+        order = some[np.argsort(-row[some], kind="stable")][:count]
+        found: Array = order[row[order] > 0]
+        return found
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run with all that was asked for; `residuals` is None with `gone`, a sentence on why."""
+
+    result: Result
+    components: tuple[Components, ...]
+    shapes: Shapes
+    labels: Labels | None = None
+    reference: Reference | None = None
+    residuals: Residuals | None = None
+    gone: str | None = None
+    top: int = 8
+
+    @property
+    def main(self) -> Components:
+        """Those of the first layer, whose components have the features of the data."""
+        return self.components[0]
+
+    @cached_property
+    def features(self) -> Sequence[str] | None:
+        """The names of all features, where they are known."""
+        names = self.result.feature_names
+        return None if names is None else tuple(names)
+
+    def feature(self, j: int) -> str:
+        """The name of a feature."""
+        return str(self.features[j]) if self.features is not None else f"column {j}"
+
+    def row(self, i: int) -> str:
+        """The name of a row."""
+        names = self.result.row_names
+        return str(names[i]) if names is not None else f"row {i}"
+
+    @property
+    def numbered(self) -> Iterator[tuple[int, int]]:
+        """(number shown, index in the run) of each component."""
+        return ((i + 1, int(k)) for i, k in enumerate(self.main.order))
+
+
+def study(
+    run: Result | str | os.PathLike[str],
+    x: Any = None,
+    *,
+    labels: str | None = None,
+    reference: str | None = None,
+    image_shape: str | None = None,
+    top: int = 8,
+    data: bool = True,
+    key: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    machine: Machine | None = None,
+) -> Study:
+    """Read the run once, and the data once where `data` are wanted and found, at `x` or where the run had them.
+
+    What `labels`, `reference` and `image_shape` ask for is checked before anything long begins, all faults at once.
+    """
+    watcher = watcher or Watcher()
+    options = storage_options
+    result = run if isinstance(run, Result) else load(run, storage_options=options if is_remote(str(run)) else None)
+    faults = _Faults()
+    form = faults.of(lambda: shapes(result, image_shape)) or Shapes()
+    given = faults.of(lambda: read_labels(labels, result.shape[0], result.row_names) if labels else None)
+    known = faults.of(lambda: read_reference(reference, result.feature_names, result.shape[1]) if reference else None)
+    faults.tell()
+    found = layers(result)
+    watcher.stage("weights")
+    components = tuple(_ordered(result, layer, given, form, known) for layer in found)
+    left, gone = _residuals(result, found[0], x, data, key, options, machine or Machine(), watcher)
+    return Study(result, components, form, given, known, left, gone, top)
+
+
+class _Faults:
+    """Collects what is wrong, so that all of it is told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[NmfkitError] = []
+
+    def of(self, work: Any) -> Any:
+        try:
+            return work()
+        except NmfkitError as error:
+            self.found.append(error)
+
+    def tell(self) -> None:
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            raise UsageError("\n".join(f"- {error}" for error in self.found))
+
+
+def _ordered(
+    result: Result, layer: Layer, labels: Labels | None, form: Shapes, reference: Reference | None
+) -> Components:
+    weights = weigh(result, layer, labels, form.rows)
+    mass = layer.v.sum(axis=1, dtype=np.float64) * (weights.sums if weights else 1.0)
+    order = np.argsort(-mass, kind="stable")
+    total = float(mass.sum())
+    shares = mass[order] / total if total > 0 else np.zeros(len(order))
+    v = np.asarray(layer.v[order])
+    return Components(
+        layer, order, shares, v, weights and _reordered(weights, order), matches(v, reference) if reference else []
+    )
+
+
+def _reordered(weights: Weights, order: Array) -> Weights:
+    """The same with components in that order."""
+    from dataclasses import replace
+
+    names = ("sums", "squares", "leads", "sample", "mass", "table", "maps")
+    values = {name: getattr(weights, name) for name in names}
+    return replace(weights, **{name: f[..., order] for name, f in values.items() if f is not None})
+
+
+def _residuals(
+    result: Result,
+    layer: Layer,
+    x: Any,
+    wanted: bool,
+    key: str | None,
+    options: Mapping[str, Any] | None,
+    machine: Machine,
+    watcher: Watcher,
+) -> tuple[Residuals | None, str | None]:
+    if not wanted:
+        return None, None
+    if layer.row is None:
+        return None, f"the model has no factor of the rows that goes with {layer.shared}"
+    if x is None and result.attributes["source"]["uri"] == IN_MEMORY:
+        return None, "the run was fitted to data in memory, so there is nowhere to read them from"
+    try:
+        return residuals(result, layer, x, key=key, options=options, machine=machine, watcher=watcher), None
+    except NmfkitError as error:
+        if x is not None:
+            raise  # data that were named must be there
+        return None, str(error)
+
+
+def _hoyers(sums: Array, squares: Array, count: int) -> Array:
+    """Hoyer's sparsity of each vector, as `score` has it on average."""
+    return np.array([hoyer(sums[k : k + 1], squares[k : k + 1], count) for k in range(len(sums))])
