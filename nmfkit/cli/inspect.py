@@ -12,7 +12,9 @@ from nmfkit.cli.options import Data, Here, Output
 
 
 def inspect(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A run, or any readable matrix.", show_default=False)],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A run, a selection, or any readable matrix.", show_default=False)
+    ],
     *,
     top: Annotated[int, typer.Option(metavar="N", min=0, help="Features to show of each component.")] = 8,
     data: Data,
@@ -30,6 +32,10 @@ def inspect(
         from nmfkit.cli.inspect_run import show_transformed
 
         show_transformed(path, attributes, output)
+    elif "selection" in attributes:
+        from nmfkit.cli.inspect_selection import show_selection
+
+        show_selection(path, attributes, output)
     elif "problem" in attributes:
         from nmfkit.cli.inspect_run import show_run
 

@@ -1,0 +1,387 @@
+"""Rank selection: agreement of replicates, the advice, and fits that are kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from clusters import cluster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted import planted
+from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.spatial.distance import squareform
+from typer.testing import CliRunner
+
+import nmfkit
+from nmfkit.cli.app import app
+from nmfkit.errors import DataError, StoreError, UsageError
+from nmfkit.selection import schedule
+from nmfkit.selection.advice import advise, within_one_error
+from nmfkit.selection.agreement import consensus, cophenetic, dispersion, labels
+from nmfkit.selection.job import carry_out
+from nmfkit.selection.matching import directions, gathered, matched, silhouettes, similarity
+from nmfkit.selection.ranks import parse_ranks
+from nmfkit.selection.store import SelectionStore
+from nmfkit.selection.table import RankRow
+
+QUICK = {"replicates": 3, "max_sweeps": 60}
+
+
+def counts(rank=3, seed=0, shape=(40, 25)):
+    return planted(rank, seed, "counts", shape)[0]
+
+
+# --- agreement ----------------------------------------------------------------------------------------------
+
+matrices = st.integers(2, 6).flatmap(
+    lambda rank: st.tuples(st.just(rank), st.integers(0, 2**31), st.integers(rank, 12), st.integers(2, 5))
+)
+
+
+@given(matrices)
+@settings(max_examples=40)
+def test_agreement_does_not_depend_on_order_and_scale(case):
+    rank, seed, n, replicates = case
+    rng = np.random.default_rng(seed)
+    components = [rng.gamma(0.5, 1, (rank, n)) + 1e-3 for _ in range(replicates)]
+    shuffled = [rng.permutation(rank) for _ in components]
+    changed = [h[p] * rng.uniform(0.1, 100, (rank, 1)) for h, p in zip(components, shuffled, strict=True)]
+    assert similarity(changed) == pytest.approx(similarity(components), abs=1e-9)
+    # Which replicate the clusters are gathered around is the same; only their order is another.
+    np.testing.assert_allclose(
+        np.sort(silhouettes(gathered(changed))), np.sort(silhouettes(gathered(components))), atol=1e-9
+    )
+
+
+def test_matching_finds_a_permutation():
+    h = np.random.default_rng(0).gamma(0.5, 1, (6, 20))
+    order = np.array([3, 1, 5, 0, 2, 4])
+    np.testing.assert_array_equal(order[matched(h, h[order])], np.arange(6))
+    assert similarity([h, h[order] * 7]) == pytest.approx(1)
+    together = gathered([h, h[order], h[order[::-1]]])
+    np.testing.assert_allclose(together, np.stack([directions(h)] * 3))
+    np.testing.assert_allclose(silhouettes(together), 1)
+
+
+def test_silhouettes_are_those_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    together = gathered([rng.gamma(0.5, 1, (4, 15)) for _ in range(5)])
+    flat, clusters = together.reshape(20, 15), np.tile(np.arange(4), 5)
+    samples = metrics.silhouette_samples(flat, clusters, metric="cosine")
+    expected = [samples[clusters == k].mean() for k in range(4)]
+    np.testing.assert_allclose(silhouettes(together), expected, atol=1e-9)
+
+
+def test_zero_components_are_no_fault():
+    h = np.zeros((3, 5))
+    h[0, 0] = 1
+    assert 0 <= similarity([h, h[::-1]]) <= 1
+    assert np.isfinite(silhouettes(gathered([h, h]))).all()
+
+
+def test_identical_replicates_have_cophenetic_correlation_and_dispersion_one():
+    label = np.array([0, 1, 2, 0, 1, 1])
+    c = consensus([label, (label + 1) % 3])
+    assert cophenetic(c) == 1
+    assert dispersion(c) == 1
+    assert cophenetic(consensus([np.zeros(4, int)] * 3)) == 1
+
+
+def test_cophenetic_correlation_is_that_of_brunet():
+    rng = np.random.default_rng(2)
+    c = consensus([rng.integers(0, 3, 12) for _ in range(8)])
+    distances = squareform(1 - c, checks=False)
+    expected, _ = cophenet(linkage(distances, "average"), distances)
+    assert cophenetic(c) == pytest.approx(expected)
+    assert 0 <= dispersion(c) < 1
+
+
+def test_labels_do_not_depend_on_scale():
+    rng = np.random.default_rng(3)
+    w, h, scale = rng.random((30, 4)), rng.random((4, 9)), rng.uniform(0.01, 100, 4)
+    np.testing.assert_array_equal(labels(w, h), labels(w * scale, h / scale[:, None]))
+
+
+# --- ranks and advice ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [
+        ("2:5", (2, 3, 4, 5)),
+        ("2:9:3", (2, 5, 8)),
+        ("4,2,8", (2, 4, 8)),
+        ("2:3,7", (2, 3, 7)),
+        ("3", (3,)),
+        ([5, 2], (2, 5)),
+    ],
+)
+def test_ranks(text, ranks):
+    assert parse_ranks(text) == ranks
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0:3", "5:2", "2:9:0", "a", "2-5", "1.5", "1:2:3:4", [], [0], [True], [2.0], "1:99999"]
+)
+def test_odd_ranks_are_refused(text):
+    with pytest.raises(UsageError, match="ranks"):
+        parse_ranks(text)
+
+
+def row(rank, losses, silhouette=1.0, weakest=1.0, replicates=4):
+    return RankRow(
+        rank=rank, replicates=replicates, objective=1.0, best_seed=0, relative_error=0.1, decrease=0.1, held_out=1.0,
+        relative=float(np.mean(losses)), standard_error=0.0, similarity=1.0, silhouette=silhouette, weakest=weakest,
+        cophenetic=1.0, dispersion=1.0, converged=1.0, losses=tuple(losses),
+    )  # fmt: skip
+
+
+NEAR = [0.51, 0.49, 0.52, 0.49]
+FAR = [0.7, 0.71, 0.72, 0.7]
+
+
+def test_the_least_held_out_loss_wins():
+    found = advise([row(2, FAR), row(3, [0.5] * 4), row(4, FAR, 0.5, -0.2)])
+    assert (found.rank, found.stable) == (3, True)
+    assert "the least" in found.why
+    assert "disagree" in found.why
+
+
+def test_of_equals_the_highest_stable_rank_is_taken():
+    rows = [row(2, FAR), row(3, [0.5] * 4), row(4, NEAR), row(5, NEAR, 0.9, 0.1), row(6, NEAR, 0.7, 0.5)]
+    assert [r.rank for r in within_one_error(rows)[1]] == [3, 4, 5, 6]
+    found = advise(rows)
+    assert found.rank == 4
+    assert "within one standard error of the least (rank 3)" in found.why
+
+
+def test_without_stable_ranks_the_lowest_is_taken_and_said_to_be_unstable():
+    found = advise([row(2, FAR), row(3, NEAR, 0.4), row(4, [0.5] * 4, 0.3)])
+    assert (found.rank, found.stable) == (3, False)
+    assert "replicates disagree" in found.why
+    assert "up to rank 2 they agree" in found.why
+
+
+def test_no_replicate_outweighs_the_others():
+    # One replicate with a hundred times the loss prefers rank 3; three prefer rank 4 by as large a ratio.
+    rows = [row(3, [0.5, 0.5, 0.5, 50.0]), row(4, [0.4, 0.4, 0.4, 55.0])]
+    assert advise([rows[0], replace(rows[1], silhouette=0.1)]).least == 4
+
+
+def test_what_the_ranks_cannot_tell_is_said():
+    assert "try higher" in advise([row(2, FAR), row(3, NEAR)]).why
+    assert "try lower" in advise([row(2, NEAR), row(3, FAR)]).why
+    assert "no rank predicts" in advise([row(2, [1.2] * 4), row(3, [1.3] * 4)]).why
+    assert "single replicate" in advise([row(2, [0.5], replicates=1), row(3, [0.6], replicates=1)]).why
+
+
+# --- whole selections ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "loss", "rank"), [("counts", "kl", 4), ("gauss", "frobenius", 3)])
+def test_finds_the_planted_rank(kind, loss, rank):
+    x, _ = planted(rank, 0, kind, (80, 60))
+    found = nmfkit.select_rank(x, f"{rank - 1}:{rank + 1}", loss=loss, replicates=4, max_sweeps=300)
+    assert found.rank == rank, found.why
+    assert found.advice.stable
+    assert [r.rank for r in found.table] == [rank - 1, rank, rank + 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("rank", [3, 5, 8, 12])
+@pytest.mark.parametrize(("kind", "loss"), [("counts", "kl"), ("gauss", "frobenius")])
+def test_finds_the_planted_rank_for_every_seed(kind, loss, rank, seed):
+    found = nmfkit.select_rank(planted(rank, seed, kind)[0], range(max(2, rank - 3), rank + 5), loss=loss)
+    assert found.rank == rank, found.why
+
+
+@pytest.mark.slow
+def test_rank_of_21_breast_cancers(data_dir):
+    found = nmfkit.select_rank(data_dir / "biology" / "counts_21breast.csv", "2:10", loss="kl")
+    assert 4 <= found.rank <= 6, found.why
+
+
+def test_interrupted_and_restarted_is_uninterrupted(tmp_path, monkeypatch):
+    x, options = counts(), {"loss": "kl", **QUICK}
+    straight = nmfkit.select_rank(x, "2:3", out=tmp_path / "a.zarr", threads=1, **options)
+    done = []
+
+    def stops(setting, job, halts):
+        if len(done) == 5:
+            raise KeyboardInterrupt
+        done.append(job)
+        return carry_out(setting, job, halts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schedule, "carry_out", stops)
+        with pytest.raises(KeyboardInterrupt):
+            nmfkit.select_rank(x, "2:3", out=tmp_path / "b.zarr", threads=1, **options)
+    assert len(SelectionStore(tmp_path / "b.zarr").jobs()) == 5
+    again = nmfkit.select_rank(x, "2:3", out=tmp_path / "b.zarr", threads=2, **options)
+    assert again.table[1:] == straight.table[1:]
+    assert again.why == straight.why
+    for job in SelectionStore(tmp_path / "a.zarr").jobs():
+        one, other = (SelectionStore(tmp_path / name).get(job) for name in ("a.zarr", "b.zarr"))
+        assert one.figures == other.figures
+        np.testing.assert_array_equal(one.h, other.h)
+    assert not [p for p in (tmp_path / "b.zarr").iterdir() if p.name.startswith(".")]
+
+
+def test_a_failing_fit_ends_the_others_and_keeps_what_is_done(tmp_path, monkeypatch):
+    def fails(setting, job, halts):
+        if job.replicate == 1:
+            raise DataError("no good")
+        return carry_out(setting, job, halts)
+
+    monkeypatch.setattr(schedule, "carry_out", fails)
+    with pytest.raises(DataError, match="no good"):
+        nmfkit.select_rank(counts(), "2:3", out=tmp_path / "s.zarr", threads=2, **QUICK)
+    assert all(job.replicate != 1 for job in SelectionStore(tmp_path / "s.zarr").jobs())
+
+
+def test_ranks_and_replicates_join(tmp_path):
+    x = counts()
+    nmfkit.select_rank(x, "2", out=tmp_path / "s.zarr", replicates=2, max_sweeps=30)
+    more = nmfkit.select_rank(x, "2:3", out=tmp_path / "s.zarr", replicates=3, max_sweeps=30)
+    assert more.table[1:] == nmfkit.select_rank(x, "2:3", replicates=3, max_sweeps=30).table[1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"loss": "kl"}, "problem.loss"),
+        ({"seed": 1}, "problem.seed"),
+        ({"share": 0.2}, "share"),
+        ({"x": 1}, "data.sums"),
+    ],
+)
+def test_fits_of_something_else_are_refused(tmp_path, change, told):
+    x, options = counts(), {"replicates": 1, "max_sweeps": 5, "out": tmp_path / "s.zarr"}
+    nmfkit.select_rank(x, "2", **options)
+    before = SelectionStore(tmp_path / "s.zarr").attributes()
+    if "x" in change:
+        x, change = x.copy(), {}
+        x[20, 3] += 1
+    with pytest.raises(StoreError, match=told):
+        nmfkit.select_rank(x, "2", **{**options, **change})
+    assert SelectionStore(tmp_path / "s.zarr").attributes() == before
+    nmfkit.select_rank(x, "2", **{**options, **change}, overwrite=True)
+
+
+def test_large_matrices_are_fitted_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "SMALL", 0)
+    np.save(tmp_path / "x.npy", counts())
+    found = nmfkit.select_rank(tmp_path / "x.npy", "2:3", out=tmp_path / "s.zarr", threads=2, **QUICK)
+    layout = SelectionStore(tmp_path / "s.zarr").attributes()["layout"]
+    assert layout["threads"] == 2
+    assert layout["memory"] > 0
+    # The layout of the first fits is that of all others, wherever they are done.
+    again = nmfkit.select_rank(tmp_path / "x.npy", "2:4", out=tmp_path / "s.zarr", threads=1, **QUICK)
+    assert SelectionStore(tmp_path / "s.zarr").attributes()["layout"] == layout
+    assert again.table[1] == found.table[1]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_on_workers_it_is_the_same(tmp_path, monkeypatch, large):
+    x, options = counts(), {"loss": "kl", **QUICK}
+    here = nmfkit.select_rank(x, "2:3", **options)
+    with cluster(processes=False) as client:
+        if large:
+            monkeypatch.setattr(schedule, "SMALL", 0)
+        there = nmfkit.select_rank(x, "2:3", out=tmp_path / "s.zarr", scheduler=client, **options)
+    for one, other in zip(here.table, there.table, strict=True):
+        np.testing.assert_allclose(one.losses, other.losses, rtol=1e-6)
+        assert one.silhouette == pytest.approx(other.silhouette, abs=1e-6)
+
+
+def test_other_outputs_are_left_alone(tmp_path):
+    nmfkit.fit(counts(), rank=2, max_sweeps=2, out=tmp_path / "run.zarr")
+    with pytest.raises(StoreError, match="no rank selection"):
+        nmfkit.select_rank(counts(), "2", out=tmp_path / "run.zarr", **QUICK)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    with pytest.raises(StoreError):
+        nmfkit.select_rank(counts(), "2", out=tmp_path / "mine", overwrite=True, **QUICK)
+    assert (tmp_path / "mine" / "file").exists()
+
+
+def test_a_fit_that_cannot_be_read_is_named(tmp_path):
+    options = {"replicates": 1, "max_sweeps": 5, "out": tmp_path / "s.zarr"}
+    nmfkit.select_rank(counts(), "2", **options)
+    shutil.rmtree(tmp_path / "s.zarr" / "fits" / "rank-2-replicate-0-whole" / "h")
+    with pytest.raises(StoreError, match="rank-2-replicate-0-whole"):
+        nmfkit.select_rank(counts(), "2", **options)
+
+
+def test_named_rules_serve_fits_of_all_entries(tmp_path):
+    found = nmfkit.select_rank(counts(), "2", rule="hals", replicates=2, max_sweeps=20, reg_h="l1:0.1", reg_w="l1:0.1")
+    assert 0 < found.table[0].relative_error < 1
+
+
+def test_relative_error_is_that_of_score(tmp_path):
+    x = counts()
+    np.save(tmp_path / "x.npy", x)
+    for loss in ("kl", "frobenius"):
+        found = nmfkit.select_rank(x, "2", loss=loss, replicates=2, max_sweeps=20).table[0]
+        run = nmfkit.fit(tmp_path / "x.npy", rank=2, loss=loss, seed=found.best_seed, max_sweeps=20, threads=1)
+        from nmfkit.score import score
+
+        assert run.objective == pytest.approx(found.objective, rel=1e-12)
+        assert score(run).relative_error == pytest.approx(found.relative_error, rel=1e-9)
+
+
+@pytest.mark.parametrize("bad", [{"replicates": 0}, {"share": 0.7}, {"loss": "nope"}, {"ranks": "5:2"}, {"tol": -1}])
+def test_odd_arguments_are_refused_before_any_work(tmp_path, bad):
+    with pytest.raises(UsageError):
+        nmfkit.select_rank(tmp_path / "not-there.npy", **{"ranks": "2:3", **bad})
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def command(*words):
+    return CliRunner().invoke(app, ["select-rank", *map(str, words)], catch_exceptions=False)
+
+
+@pytest.fixture
+def file(tmp_path):
+    np.save(tmp_path / "x.npy", counts())
+    return tmp_path / "x.npy"
+
+
+def test_the_command_tells_and_draws(file, tmp_path):
+    words = (file, "--ranks", "2:3", "--loss", "kl", "--replicates", 2, "--max-sweeps", 30, "-o", tmp_path / "s.zarr")
+    done = command(*words, "--plot", tmp_path / "s.png")
+    assert done.exit_code == 0, done.stderr
+    assert "rank 3:" in done.stdout
+    assert "←" in done.stdout
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    again = json.loads(command(*words, "--json", "--plot", tmp_path / "s.png").stdout)
+    assert again["rank"] == 3
+    assert [r["rank"] for r in again["table"]] == [2, 3]
+    assert again["table"][0]["decrease"] is None
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "s.zarr")])
+    assert again["why"] in shown.stdout
+    told = json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "s.zarr"), "--json"]).stdout)
+    assert told["fits"] == [{"rank": r, "whole": 2, "speckled": 2} for r in (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--ranks", "3:2"], "ranks"),
+        (["--ranks", "2", "--loss", "nope", "--seed", "x"], "nope"),
+        (["--ranks", "2", "--share", "0.9"], "share"),
+        (["--ranks", "2", "--plot", "fig.txt"], "fig.txt"),
+    ],
+)
+def test_the_command_refuses(file, words, told):
+    done = command(file, *words)
+    assert done.exit_code == 2
+    assert told in done.stderr
