@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from nmfkit.stats import add, times, widen
 
 if TYPE_CHECKING:
     from nmfkit.executors.plan import Plan
+    from nmfkit.hookspecs import FitDescription, FitEnd
 
 T = TypeVar("T")
 
@@ -231,6 +233,16 @@ def reason_to_stop(problem: Problem, records: list[Record], seconds: float) -> s
 
 class Watcher:
     """Hears of a fit's progress; override what is of interest."""
+
+    def started(self, fit: FitDescription) -> None:
+        """A fit begins; not called by what only transforms or scores."""
+
+    def finished(self, end: FitEnd) -> None:
+        """The fit that was `started` has ended: done, interrupted or failed."""
+
+    def fault(self, sentence: str) -> None:
+        """Somebody else who listens has failed, and the fit goes on; printed on standard error unless overridden."""
+        print(f"nmfkit: {sentence}", file=sys.stderr)
 
     def stage(self, name: str) -> None:
         """A new stage begins: "cluster", "staging", "probe", "start", "pilot", "sketch", "sweeps",

@@ -266,14 +266,19 @@ class RunStore:
             group: Any = self.group[f"checkpoint/{slot}"]
             text = group.attrs["state"]
             arrays = [np.asarray(_array(group, f"arrays/{i}")[...]) for i in range(int(group.attrs["arrays"]))]
-            columns = [np.asarray(_array(group, f"history/{n}")[:]).tolist() for n in ("sweep", "objective", "seconds")]
             return State(
                 rows=StoredRows(self._rows(group, slot), self.path, self.token, self.options),
                 current=unflatten(text["current"], arrays),
                 following=unflatten(text["following"], arrays),
-                history=tuple(Record(*row) for row in zip(*columns, strict=True)),
+                history=_history(group),
                 stopped_by=group.attrs.get("stopped_by"),
             )
+
+    def records(self) -> tuple[Record, ...]:
+        """The history up to the valid checkpoint or the result, without reading a factor; empty where none is kept."""
+        with _explained("read the history of", self.path):
+            slot = self.slot
+            return () if slot is None else _history(self.group[f"checkpoint/{slot}"])
 
     def _rows(self, group: Any, slot: str) -> RowStore:
         if "generation" in group.attrs:
@@ -317,6 +322,11 @@ class RunStore:
 def _array(group: Any, path: str) -> Any:
     """An array of the run, behind a store that refuses chunks that are missing or cut short."""
     return Place.of(group[path]).open_array()
+
+
+def _history(group: Any) -> tuple[Record, ...]:
+    columns = [np.asarray(_array(group, f"history/{n}")[:]).tolist() for n in ("sweep", "objective", "seconds")]
+    return tuple(Record(*row) for row in zip(*columns, strict=True))
 
 
 def _write_array(group: zarr.Group, name: str, values: Array) -> None:

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli import convert, explain, fit, inspect, plugins, resume, score, transform
+from nmfkit.cli import (
+    consensus,
+    convert,
+    explain,
+    export,
+    fit,
+    inspect,
+    plot,
+    plugins,
+    report,
+    resume,
+    score,
+    select_rank,
+    transform,
+    watch,
+)
 from nmfkit.cli.command import command
 
 
@@ -48,9 +63,15 @@ def nmfkit(
 COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit.fit,
     "resume": resume.resume,
+    "watch": watch.watch,
     "transform": transform.transform,
     "score": score.score,
     "inspect": inspect.inspect,
+    "select-rank": select_rank.select_rank,
+    "consensus": consensus.consensus,
+    "report": report.report,
+    "plot": plot.plot,
+    "export": export.export,
     "explain": explain.explain,
     "convert": convert.convert,
 }

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from nmfkit import protocols
 from nmfkit.cli.options import Output
-from nmfkit.cli.plugins_list import as_dict
+from nmfkit.cli.plugins_list import as_dict, listeners
 from nmfkit.cli.text import emit, facts
 from nmfkit.errors import NmfkitError, PluginError, UsageError
 from nmfkit.hookspecs import KINDS
@@ -19,6 +19,9 @@ def show(name: str, output: Output) -> None:
     """Print every part of that name, of whatever kind."""
     found = registry()
     parts = found.find(name)
+    if not parts and (listening := listeners(found, name)):
+        _show_listeners(listening, output)
+        return
     if not parts:
         raise _absent(name, found)
     described = [_described(part) for part in parts]
@@ -26,6 +29,15 @@ def show(name: str, output: Output) -> None:
         emit({"plugins": described})
     elif not output.quiet:
         print("\n\n".join(_in_words(d) for d in described))
+
+
+def _show_listeners(listening: list[dict[str, Any]], output: Output) -> None:
+    if output.json:
+        emit({"listeners": listening})
+    elif not output.quiet:
+        for one in listening:
+            lines = [("from", f"{one['distribution']} {one['version']}"), ("hooks", ", ".join(one["hooks"]))]
+            print(f"{one['entry_point']}, a plugin that hears of fits\n\n{facts(lines, '  ')}")
 
 
 def _absent(name: str, found: Registry) -> NmfkitError:

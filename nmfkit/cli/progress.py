@@ -9,22 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nmfkit.cli.text import duration, number
+from nmfkit.cli.course import pace_text, place_text, stage_text
+from nmfkit.cli.sparkline import RAMP, sparkline
+from nmfkit.cli.terminal import spelt
+from nmfkit.cli.text import number
+from nmfkit.hookspecs import FitDescription
 from nmfkit.loop import WINDOW, State, Watcher
+from nmfkit.mark import thinned
 
 EVERY = 5.0
 """Seconds between lines where standard error is no terminal."""
-STAGES = {
-    "cluster": "asking the workers",
-    "staging": "writing the data where workers can read them",
-    "probe": "looking at the data",
-    "start": "making the starting point",
-    "pilot": "fitting a sample of the rows",
-    "sketch": "fitting a sketch of the matrix",
-    "sweeps": "first sweep",
-    "transform": "transforming",
-    "write": "writing the result",
-}
 
 
 class Meter(Watcher):
@@ -44,6 +38,16 @@ class Meter(Watcher):
         self._began = time.monotonic()
         self._bytes = self._sweep_bytes = self._in_sweep = 0
         self._lock = threading.Lock()
+        self._tol = 0.0
+        self._limit: float | None = None
+
+    def started(self, fit: FitDescription) -> None:
+        """Keep the tolerance and the time limit."""
+        self._tol, self._limit = fit.problem["tol"], fit.problem["time_limit"]
+
+    def fault(self, sentence: str) -> None:
+        """A note like any other."""
+        self.note(sentence)
 
     def stage(self, name: str) -> None:
         """Start counting anew."""
@@ -89,14 +93,22 @@ class Meter(Watcher):
     def place(self) -> str:
         """Which stage or sweep it is, and the most time that is left."""
         if self.state is None or self.name == "write":
-            return STAGES.get(self.name, self.name)
-        of = f" of {self.most}" if self.most else ""
-        sweeps, seconds = self._since_first()
-        left = ""
-        if self.most and sweeps:
-            left = f", at most {duration((self.most - self.state.sweep) * seconds / sweeps)} left"
+            return stage_text(self.name, time.monotonic() - self._began)
         waits = f", waiting for {self.lagging[0]} ({self.lagging[1]:.0%} done)" if self.lagging else ""
-        return f"sweep {self.state.sweep}{of}{left}{waits}"
+        return place_text(self.state.sweep, self.most, self._left()) + waits
+
+    def spark(self, columns: int, ramp: str = RAMP) -> str:
+        """The course of the objective in so many columns."""
+        return sparkline(thinned(self.state.history), columns, self._tol, ramp) if self.state else ""
+
+    def _left(self) -> float | None:
+        """The most time that the limits allow."""
+        assert self.state is not None
+        sweeps, seconds = self._since_first()
+        found = [(self.most - self.state.sweep) * seconds / sweeps] if self.most and sweeps else []
+        if self._limit is not None:
+            found.append(self._limit - (time.monotonic() - self._began))
+        return max(0.0, min(found)) if found else None
 
     def course(self) -> str:
         """Objective, its decrease over the sweeps that the tolerance looks at, and the pace."""
@@ -110,8 +122,7 @@ class Meter(Watcher):
             pieces.append(f"change {change:.1e}")
         sweeps, seconds = self._since_first()
         if sweeps:
-            rate = sweeps / seconds
-            pieces.append(f"{rate:.3g} sweeps/s" if rate >= 0.1 else f"{duration(1 / rate)} a sweep")
+            pieces.append(pace_text(seconds / sweeps))
         if self._bytes and (spent := time.monotonic() - self._began) > 0:
             pieces.append(f"{self._bytes / 1e6 / spent:,.0f} MB/s")
         return " · ".join(pieces)
@@ -149,12 +160,12 @@ class Lines(Meter):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        print(text, file=sys.stderr, flush=True)
+        print(spelt(text, sys.stderr), file=sys.stderr, flush=True)
 
     def say_notes(self) -> None:
         """Print the cautions as notes."""
         for note in self.notes:
-            print(f"note: {note}", file=sys.stderr)
+            self.say(f"note: {note}")
 
     def stage(self, name: str) -> None:
         """A line, if it is time."""
@@ -168,7 +179,7 @@ class Lines(Meter):
 
     def _tell(self) -> None:
         if time.monotonic() - self._told >= EVERY:
-            print(self.line(), file=sys.stderr, flush=True)
+            self.say(self.line())
             self._told = time.monotonic()
 
 

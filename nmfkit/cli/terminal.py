@@ -1,0 +1,27 @@
+"""What a terminal can show: its characters, and its width."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from nmfkit.cli.sparkline import PLAIN, RAMP
+
+SPELT = str.maketrans({"·": "-", "×": "x", "≈": "~", "…": "...", "–": "-", "≤": "<=", "≥": ">="})
+
+
+def ramp_of(stream: IO[str]) -> str:
+    """Blocks, or letters where the stream's encoding has no blocks."""
+    return RAMP if _fits(RAMP, stream) else PLAIN
+
+
+def spelt(text: str, stream: IO[str]) -> str:
+    """`text` as the stream's encoding can show it."""
+    return text if _fits(text, stream) else text.translate(SPELT)
+
+
+def _fits(text: str, stream: IO[str]) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

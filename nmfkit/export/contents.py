@@ -1,0 +1,109 @@
+"""What there is to export of a result: factors by name, in blocks of rows where they are large."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nmfkit.array_rows import is_result
+from nmfkit.blocks import Array
+from nmfkit.result import Result
+
+FORMAT = 1
+BLOCK = 4 * 2**20
+"""Bytes of a row factor that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The factors of a result, its names and its description."""
+
+    result: Result
+
+    @property
+    def rows(self) -> int:
+        """Rows of X, m."""
+        return self.result.shape[0]
+
+    @property
+    def columns(self) -> int:
+        """Features of X, n."""
+        return self.result.shape[1]
+
+    @cached_property
+    def row_factors(self) -> dict[str, tuple[int, Any]]:
+        """The columns and the dtype of each factor that has a row for each row of X."""
+        first = self.result.state.rows.read(0, 1)
+        return {name: (f.shape[1], f.dtype) for name, f in sorted(first.items()) if is_result(name)}
+
+    @cached_property
+    def shared(self) -> dict[str, Array]:
+        """Every other factor, in memory; one with n columns, as H is, belongs to the features."""
+        found = self.result.model.factors(self.result.state.current)
+        return {name: np.asarray(f) for name, f in found.items()}
+
+    def of_features(self, name: str) -> bool:
+        """Whether the columns of this shared factor are the features."""
+        factor = self.shared[name]
+        return factor.ndim == 2 and factor.shape[1] == self.columns
+
+    def blocks(self, name: str) -> Iterator[tuple[int, Array]]:
+        """The first row and the entries of one block of a row factor after the other."""
+        width, dtype = self.row_factors[name]
+        step = max(1, BLOCK // max(1, width * dtype.itemsize))
+        for lo in range(0, self.rows, step):
+            yield lo, np.asarray(self.result.state.rows.read(lo, min(self.rows, lo + step))[name])
+
+    @property
+    def row_labels(self) -> Sequence[str] | range:
+        """The names of the rows; numbers from 0 where they are unknown."""
+        names = self.result.row_names
+        return range(self.rows) if names is None else names
+
+    @property
+    def feature_labels(self) -> Sequence[str] | range:
+        """The names of the features; numbers from 0 where they are unknown."""
+        names = self.result.feature_names
+        return range(self.columns) if names is None else names
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What may surprise."""
+        if self.result.status == "done":
+            return ()
+        return (f"the run is not finished: this is its checkpoint after sweep {self.result.state.sweep}",)
+
+    def text(self, **more: Any) -> str:
+        """The description of the run as JSON: problem, source, objective, versions."""
+        result = self.result
+        attributes = result.attributes
+        described = {
+            "nmfkit_export": FORMAT,
+            "run": result.path,
+            "status": result.status,
+            "stopped_by": result.stopped_by,
+            "objective": result.objective,
+            "sweeps": result.state.sweep,
+            "shape": list(result.shape),
+            "problem": result.problem.as_json(),
+            "source": attributes["source"],
+            "versions": attributes["versions"],
+            "timings": attributes.get("timings"),
+            **more,
+        }
+        return json.dumps(described, ensure_ascii=False, indent=2, default=str) + "\n"
+
+
+def components(count: int) -> list[str]:
+    """The names of so many components: component_1, component_2, …"""
+    return [f"component_{k}" for k in range(1, count + 1)]
+
+
+def columns_of(factor: Array) -> Array:
+    """A factor of whatever shape as a table; a vector is one column."""
+    return factor.reshape(len(factor), -1) if factor.ndim else factor.reshape(1, 1)
