@@ -6,6 +6,7 @@
 | `{{ fields package.module:Name }}` | a table of a dataclass's fields, their types and defaults |
 | `{{ doc package.module:Name }}` | the signature, the docstring and the public members |
 | `{{ public package }}` | `doc` of every public name of a package |
+| `{{ script path }}` | a script of the project, folded away |
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import inspect
 import re
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 MARKER = re.compile(r"^\{\{ (source|fields|doc|public) ([\w.]+)(?::(\w+))? \}\}$", re.MULTILINE)
+SCRIPT = re.compile(r"^\{\{ script ([\w./-]+) \}\}$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """The page with its markers replaced; called by mkdocs."""
+    markdown = SCRIPT.sub(lambda m: script(Path(__file__).parents[1] / m[1]), markdown)
     return MARKER.sub(lambda m: WRITERS[m[1]](_find(m[2], m[3])), markdown)
 
 
@@ -34,6 +38,12 @@ def _find(module: str, name: str | None) -> Any:
 def source(thing: Any) -> str:
     """The source as a code block that no test runs: it is part of a module already."""
     return f"```py\n{inspect.getsource(thing).rstrip()}\n```"
+
+
+def script(path: Path) -> str:
+    """A whole script, shown when its summary is clicked."""
+    code = path.read_text("utf-8").rstrip()
+    return f'<details markdown="1"><summary>The script</summary>\n\n```py\n{code}\n```\n\n</details>'
 
 
 def fields(thing: Any) -> str:

@@ -23,10 +23,17 @@ _HOMES = {
     "plugins": "nmfkit.api",
     "open_source": "nmfkit.sources",
     "convert": "nmfkit.api",
+    "select_rank": "nmfkit.selection.select",
+    "Selection": "nmfkit.selection.select",
+    "consensus": "nmfkit.selection.consensus",
+    "Consensus": "nmfkit.selection.consensus",
     "Problem": "nmfkit.problem",
     "Result": "nmfkit.result",
     "PartSpec": "nmfkit.hookspecs",
     "ReaderSpec": "nmfkit.hookspecs",
+    "FitDescription": "nmfkit.hookspecs",
+    "FitEnd": "nmfkit.hookspecs",
+    "Watcher": "nmfkit.loop",
     "hookimpl": "nmfkit.hookspecs",
     "Caution": "nmfkit.errors",
     "NmfkitError": "nmfkit.errors",
@@ -43,7 +50,10 @@ _HOMES = {
 __all__ = [
     "Caution",
     "ClusterError",
+    "Consensus",
     "DataError",
+    "FitDescription",
+    "FitEnd",
     "Incompatible",
     "Interrupted",
     "NmfkitError",
@@ -52,10 +62,13 @@ __all__ = [
     "Problem",
     "ReaderSpec",
     "Result",
+    "Selection",
     "SourceError",
     "StoreError",
     "UsageError",
+    "Watcher",
     "__version__",
+    "consensus",
     "convert",
     "explain",
     "fit",
@@ -64,6 +77,7 @@ __all__ = [
     "open_source",
     "plugins",
     "resume",
+    "select_rank",
     "transform",
 ]
 
@@ -81,9 +95,12 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
-    from nmfkit.hookspecs import PartSpec, ReaderSpec, hookimpl
+    from nmfkit.hookspecs import FitDescription, FitEnd, PartSpec, ReaderSpec, hookimpl
+    from nmfkit.loop import Watcher
     from nmfkit.problem import Problem
     from nmfkit.result import Result
+    from nmfkit.selection.consensus import Consensus, consensus
+    from nmfkit.selection.select import Selection, select_rank
     from nmfkit.sources import open_source
 
 

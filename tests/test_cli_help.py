@@ -14,6 +14,7 @@ from nmfkit.cli.app import COMMANDS, PLUGINS, app
 
 HEAVY = {
     "numpy", "scipy", "zarr", "dask", "distributed", "numba", "rich", "pandas", "pluggy", "nmfkit_plugins", "sklearn",
+    "matplotlib",
 }  # fmt: skip
 PROBE = """
 import sys
@@ -90,7 +91,7 @@ def test_every_command_takes_json_quiet_and_verbose(name):
     assert all(option in shown for option in ("--json", "-q", "-v"))
 
 
-@pytest.mark.parametrize("name", ["fit", "resume", "transform", "score", "convert", "explain"])
+@pytest.mark.parametrize("name", ["fit", "resume", "transform", "score", "report", "plot", "convert", "explain"])
 def test_commands_that_go_through_data_may_run_on_workers(name):
     shown = run(name, "--help").output
     options = (

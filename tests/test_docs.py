@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -20,15 +21,19 @@ from distributed.cli.dask_worker import main as worker
 import nmfkit
 from nmfkit import errors, registry
 from nmfkit.cli.app import app
-from nmfkit.hookspecs import KINDS, PartSpec, ReaderSpec
+from nmfkit.hookspecs import KINDS, LIFECYCLE, FitDescription, FitEnd, Hooks, PartSpec, ReaderSpec
 from nmfkit.problem import Problem
 from nmfkit.testing import Contract
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text("utf-8") for path in sorted(DOCS.rglob("*.md"))}
+OF_CNMF = {
+    "--output-dir", "--name", "--n-iter", "--worker-index", "--total-workers", "--components",
+    "--local-density-threshold", "--local-neighborhood-size", "--show-clustering",
+}  # fmt: skip
 OF_SLURM = {"--nodes", "--ntasks-per-node", "--cpus-per-task", "--mem", "--time"}
-PLUGIN_PAGES = [name for name in PAGES if name.startswith("plugins/") and name != "plugins/index.md"]
+PLUGIN_PAGES = [name for name in PAGES if name.startswith("plugins/") and Path(name).stem in KINDS]
 
 
 def hooks():
@@ -70,6 +75,19 @@ def mentions(text, name):
 @pytest.mark.parametrize("hook", KINDS.values())
 def test_hooks(hook):
     assert mentions(PAGES["plugins/index.md"], hook)
+
+
+@pytest.mark.parametrize("hook", LIFECYCLE)
+def test_hooks_that_listen_stand_with_their_arguments(hook):
+    assert mentions(PAGES["plugins/index.md"], hook)
+    arguments = [name for name in inspect.signature(getattr(Hooks, hook)).parameters if name != "self"]
+    assert f"| `{hook}({', '.join(arguments)})` |" in section("plugins/lifecycle.md", "The hooks")
+
+
+@pytest.mark.parametrize("told", [FitDescription, FitEnd])
+def test_what_they_are_told(told):
+    text = section("plugins/lifecycle.md", told.__name__)
+    assert [f.name for f in fields(told) if not mentions(text, f.name)] == []
 
 
 @pytest.mark.parametrize("spec", [PartSpec, ReaderSpec])
@@ -114,6 +132,10 @@ def test_no_option_is_made_up(page):
     known |= {o for p in typer.main.get_command(app).params for o in p.opts} | {"--help"}
     if page == "README.md":
         known |= {"--loss", "--rows"}
+    if page == "gallery.md":
+        known |= {"--no-deps"}  # pip's
+    if page == "selection.md":
+        known |= OF_CNMF
     if page == "clusters.md":
         known |= {o for command in (scheduler, worker) for p in command.params for o in p.opts} | OF_SLURM
     assert sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) - known) == []
@@ -195,6 +217,14 @@ def test_worked_parts_hold_their_contract(plugin, request):
                 continue
             error.add_note(f"law {law} of {contract.__name__}")
             raise
+
+
+@pytest.mark.parametrize("plugin", ["plugins/lifecycle.md"], indirect=True)
+def test_the_worked_listener_hears_of_a_fit(plugin, monkeypatch):
+    module, found = plugin
+    assert [o.hook for o in found.observers] == ["nmfkit_sweep_done", "nmfkit_fit_finished"]
+    monkeypatch.setattr(registry.registry(), "observers", found.observers)
+    module.try_it()
 
 
 def test_index_example_is_the_example_plugin():
