@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -70,21 +71,28 @@ class Mark:
             curve = tuple((int(sweep), float(objective)) for sweep, objective in mark.curve)
             m, n = mark.shape
             _refuse_odd(mark)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, OverflowError) as error:
             raise ValueError(str(error)) from error
         return Mark(**{**{f.name: getattr(mark, f.name) for f in fields(cls)}, "curve": curve, "shape": (m, n)})
 
 
 def _refuse_odd(mark: Mark) -> None:
     numbers = (mark.started, mark.written, mark.every, mark.part, *(v for v in _maybe(mark) if v is not None))
-    if not all(isinstance(value, int | float) for value in numbers):
+    if not all(isinstance(value, int | float) and isfinite(value) for value in numbers):
         raise ValueError("a number is none")
     if not (isinstance(mark.problem, Mapping) and isinstance(mark.stage, str) and isinstance(mark.pid, int)):
         raise ValueError("a field is of another type")
+    if not isinstance(mark.objective, int | float | None):
+        raise ValueError("the objective is no number")
+    if not all(isinstance(size, int) for size in (*mark.shape, *mark.problem.get("ranks", ()))):
+        raise ValueError("a size is none")
+    limits = (mark.problem.get("tol"), mark.problem.get("max_sweeps"))
+    if not all(limit is None or (isinstance(limit, int | float) and 0 <= limit < inf) for limit in limits):
+        raise ValueError("a limit of the problem is none")
 
 
 def _maybe(mark: Mark) -> Sequence[Any]:
-    return (mark.sweep, mark.objective, mark.seconds, mark.pace, mark.left, mark.kept)
+    return (mark.sweep, mark.seconds, mark.pace, mark.left, mark.kept)
 
 
 def thinned(history: Sequence[Record], most: int = POINTS) -> tuple[tuple[int, float], ...]:
@@ -135,7 +143,7 @@ class MarkFile:
             if self._remote:
                 self._delete()
             else:
-                Path(self.place).unlink(missing_ok=True)
+                self._remove_file()
         for folder in reversed(self._made):
             try:
                 folder.rmdir()
@@ -166,6 +174,12 @@ class MarkFile:
                 aside.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {reason(error)}") from error
+
+    def _remove_file(self) -> None:
+        try:
+            Path(self.place).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.place} cannot be removed: {reason(error)}") from error
 
     # --- at a URI ------------------------------------------------------------------------------------------
 

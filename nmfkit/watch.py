@@ -132,8 +132,8 @@ def _is_gone(mark: Mark) -> bool:
         os.kill(mark.pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:
-        return False  # it is somebody else's
+    except (OSError, OverflowError):
+        return False  # it is somebody else's, or can be nobody's
     return False
 
 

@@ -76,9 +76,11 @@ class Weighted:
     def _sum(self, values: Array, at: Array, weights: Array) -> float:
         """Σ ω d over entries at hand; terms of missing entries, which may be infinite, are not formed."""
         known = weights > 0
+        if not bool(np.all(known)):
+            values, at, weights = values[known], at[known], weights[known]
         if not isinstance(self.loss, HasTerms):  # weights are 0 or 1 then
-            return float(self.loss.value(*_in_line(values[known], at[known])))
-        terms = self.loss.terms(np.where(known, values, at), at)
+            return float(self.loss.value(*_in_line(values, at)))
+        terms = self.loss.terms(values, at)
         return float(np.sum(terms * weights, dtype=np.float64))
 
     def split(self, x: Block, y: LowRank) -> Split:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import pickle
 import tracemalloc
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
+import zarr
 from nmfkit_plugins.cells import loom, tenx
 
 from nmfkit.errors import Caution, DataError, SourceError, UsageError
@@ -291,3 +293,54 @@ def test_an_empty_loom_is_refused(tmp_path):
         file["matrix"] = np.zeros((0, 5))
     with pytest.raises(DataError, match="empty, 5 rows × 0 columns"):
         open_source(tmp_path / "x.loom")
+
+
+# --- names that are stored as numbers of texts ----------------------------------------------------------------
+
+
+def categorical(group, codes, texts):
+    """As AnnData lays out a categorical index, whose missing entries are −1."""
+    group.attrs.update({"encoding-type": "categorical", "encoding-version": "0.2.0", "ordered": False})
+    for name, values in (("codes", np.array(codes, np.int8)), ("categories", np.array(texts, "T"))):
+        if isinstance(group, zarr.Group):
+            group.create_array(name, data=values)
+        else:
+            group[name] = values.astype(object) if name == "categories" else values
+
+
+def anndata_of(path, codes, texts):
+    """A store of AnnData in zarr or HDF5, as the suffix says, with such names of its rows."""
+    in_zarr = path.suffix == ".zarr"
+    with nullcontext(zarr.open_group(path, mode="w")) if in_zarr else h5py.File(path, "w") as file:
+        create = file.create_array if in_zarr else file.create_dataset
+        create("X", data=np.arange(1.0, 9).reshape(4, 2))
+        obs = file.create_group("obs")
+        obs.attrs["_index"] = "names"
+        categorical(obs.create_group("names"), codes, texts)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".h5ad"])
+def test_names_stored_as_numbers_of_texts_are_read(tmp_path, suffix):
+    source = pickle.loads(pickle.dumps(open_source(anndata_of(tmp_path / f"x{suffix}", [1, 0, -1, 1], ["a", "b"]))))
+    assert source.row_names == ("b", "a", "", "b")
+    assert (source.row_names[1], source.row_names[2:]) == ("a", ("", "b"))
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".h5ad"])
+def test_numbers_that_stand_for_no_text_are_refused(tmp_path, suffix):
+    source = open_source(anndata_of(tmp_path / f"x{suffix}", [1, 0, 5, 1], ["a", "b"]))
+    with pytest.raises(SourceError, match=r"names 0 … 3 cannot be read: codes lead to no category"):
+        list(source.row_names)
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".h5ad"])
+def test_names_that_are_too_few_are_left_out_and_said(tmp_path, suffix):
+    path = anndata_of(tmp_path / f"x{suffix}", [1, 0, 1], ["a", "b"])
+    with pytest.warns(Caution, match="has 3 names for 4 rows, so none is used"):
+        assert open_source(path).row_names is None
+
+
+def test_a_folder_of_one_matrix_needs_no_key(tmp_path):
+    with pytest.raises(UsageError, match="leave --key out"):
+        open_source(write_10x(tmp_path / "x"), key="other")

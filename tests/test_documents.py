@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -227,3 +229,52 @@ def test_ldac_with_its_names(tmp_path):
 def test_what_is_no_ldac(tmp_path, changed, words):
     with pytest.raises(SourceError, match=rf"x\.ldac.*{words}"):
         open_source(write_ldac(tmp_path / "x.ldac", **changed))
+
+
+def test_a_cell_in_quotes_goes_over_several_lines(tmp_path):
+    text = 'id,text\n1,"red\nwell, green"\n\n2,"blue ""red"""\n'.replace("\n\n", "\n")
+    source = documents.read(str(lines(tmp_path / "x.csv", text)), column="text")
+    assert source.feature_names == ("blue", "green", "red", "well")
+    assert np.array_equal(whole(source), [[0, 1, 1, 1], [1, 0, 1, 0]])
+
+
+def test_a_long_text_in_quotes_is_read(tmp_path):
+    source = documents.read(str(lines(tmp_path / "x.csv", '"{}"\nred\n'.format("blue " * 30_000))))
+    assert np.array_equal(whole(source), [[30_000, 0], [0, 1]])
+
+
+def test_quotes_that_do_not_end_would_swallow_documents_and_are_refused(tmp_path):
+    with pytest.raises(SourceError, match="line 3: the quotes are wrong"):
+        documents.read(str(lines(tmp_path / "x.csv", 'red\n"blue\ngreen\n')))
+
+
+def test_lines_of_an_encoding_without_plain_line_ends_are_refused(tmp_path):
+    (tmp_path / "x.txt").write_text("red\nblue\n", "utf-16")
+    with pytest.raises(UsageError, match="lines cannot be told in utf-16"):
+        documents.read(str(tmp_path / "x.txt"), encoding="utf-16")
+
+
+def test_a_blank_token_keeps_the_place_of_those_behind_it(tmp_path):
+    (tmp_path / "x.ldac").write_text("2 0:1 2:3\n1 3:1\n")
+    (tmp_path / "x.tokens").write_text("red\n\nblue\ngreen\n\n")
+    assert ldac.read(str(tmp_path / "x.ldac")).feature_names == ("red", "", "blue", "green")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are those of Linux")
+def test_a_file_name_that_is_no_text_becomes_one(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("red blue")
+    assert documents.read(str(tmp_path)).row_names == ("caf\\xe9.txt",)
+
+
+def test_a_folder_below_that_cannot_be_read_is_not_left_out(tmp_path, monkeypatch):
+    folder(tmp_path)
+    listed = os.scandir
+
+    def locked(path):
+        if os.fspath(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(SourceError, match=r"b cannot be read: Permission denied"):
+        documents.read(str(tmp_path))

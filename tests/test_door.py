@@ -15,6 +15,7 @@ from nmfkit.hookspecs import ReaderSpec, hookimpl
 from nmfkit.sources import ArraySource, open_source
 from nmfkit.sources.columns import StoredByColumns
 from nmfkit.sources.door import bare
+from nmfkit.sources.observed import with_zeros
 from nmfkit.sources.staging import check_output
 
 
@@ -141,6 +142,32 @@ def test_a_folder_is_known_by_what_it_holds_or_by_its_reader(readers):
     with pytest.raises(UsageError, match=r"several readers; name one: folder:data or other-folder:data"):
         open_source("data")
     assert whole("folder:data").shape == (2, 2)
+
+
+def test_every_reader_turns_what_it_holds_in_memory(readers):
+    (readers / "x.csv").write_text(",a,b,c\nr,1,0,3\ns,0,5,6\n")
+    turned = open_source("csv,transpose=yes:x.csv")
+    np.testing.assert_array_equal(turned.read(0, 3).values, [[1, 0], [0, 5], [3, 6]])
+    assert (tuple(turned.row_names), tuple(turned.feature_names)) == (("a", "b", "c"), ("r", "s"))
+    (readers / "x.mtx").write_text("%%MatrixMarket matrix coordinate real general\n2 3 2\n1 3 7\n2 1 0\n")
+    sparse = open_source("mtx,transpose=true:x.mtx", dtype="float32")
+    np.testing.assert_array_equal(sparse.read(0, 3).dense(), [[0, 0], [0, 0], [7, 0]])
+    assert sparse.is_sparse
+    assert sparse.dtype == np.float32
+    assert with_zeros(sparse).nnz == 2
+    np.testing.assert_array_equal(whole("powers,rows=2,transpose=no:x.pow"), whole("powers,rows=2:x.pow"))
+    nmfkit.fit("csv,transpose=yes:x.csv", rank=1, max_sweeps=2, out="turned.zarr")
+    assert nmfkit.resume("turned.zarr", max_sweeps=3).w.shape == (3, 1)
+    with pytest.raises(UsageError, match="transpose='perhaps': write true or false"):
+        open_source("csv,transpose=perhaps:x.csv")
+
+
+def test_what_is_streamed_is_not_turned(readers):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(readers / "x.h5", "w") as file:
+        file["X"] = np.eye(3)
+    with pytest.raises(UsageError, match="nmfkit convert --transpose"):
+        open_source("h5ad,transpose=yes:x.h5")
 
 
 # --- what nmfkit itself passes on ---------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def test_the_data_of_the_run_are_never_replaced(nameless, tmp_path, name):
     write(nameless.path, out)  # an export, so that nothing but what it is needed for protects it
     held = {"data.npz": out, "data.h5ad": f"{out}", "data": out / "w.csv"}[name]
     key = {"data.npz": "w", "data.h5ad": "obsm/X_nmf", "data": None}[name]
-    again = nmfkit.fit(held, key=key, out=tmp_path / "again.zarr", **{**QUICK, "ranks": None, "rank": 2})
+    again = nmfkit.fit(held, key=key, out=tmp_path / "again.zarr", **{**QUICK, "rank": 2})
     before = out.stat().st_ino
     with pytest.raises(StoreError, match="still needed"):
         write(again.path, out, overwrite=True)
@@ -381,6 +381,18 @@ def test_a_file_that_factors_went_into_is_no_export(fitted, tmp_path):
     write(fitted.path, into=copy, in_place=True, overwrite=True)
     with pytest.raises(StoreError, match="no export of nmfkit"):  # it has been named as the user's own
         write(fitted.path, copy, overwrite=True)
+
+
+def test_a_file_that_is_read_only_is_copied_and_not_changed(fitted, tmp_path, monkeypatch):
+    file = cells(tmp_path / "cells.h5ad")
+    file.chmod(0o444)
+    write(fitted.path, tmp_path / "new.h5ad", into=file)
+    assert (tmp_path / "new.h5ad").stat().st_mode & 0o777 == 0o644
+    before = file.read_bytes()
+    monkeypatch.setattr(into_h5ad.os, "access", lambda *_: False)  # who may do all, as root, is told no
+    with pytest.raises(StoreError, match="may not be written; write a copy of it"):
+        write(fitted.path, into=file, in_place=True)
+    assert file.read_bytes() == before
 
 
 def test_what_somebody_writes_into_the_file_meanwhile_is_kept(fitted, tmp_path, monkeypatch):

@@ -236,3 +236,19 @@ def test_texts_above_numbers_name_the_columns(tmp_path):
     path = put(tmp_path / "g.edges", "member_a,member_b\n1,2\n2,3\n")
     with pytest.warns(Caution, match=r"g\.edges: the first line is read as names of columns: member_a, member_b"):
         assert open_source(path).row_names == ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("a;b,c;2\nb,c;d;1\n", ("a", "b,c", "d")),
+        ('a,"b, 4"\n"b, 4",c\n', ("a", "b, 4", "c")),
+    ],
+)
+def test_cells_may_hold_what_parts_other_tables(tmp_path, text, nodes):
+    assert edges.read(str(put(tmp_path / "g.edges", text))).row_names == nodes
+
+
+def test_decimal_commas_are_refused_not_taken_for_nodes(tmp_path):
+    with pytest.raises(SourceError, match="line 1, column 3: '0,5' is not a number"):
+        edges.read(str(put(tmp_path / "g.edges", "a;b;0,5\nb;c;0,7\n")))

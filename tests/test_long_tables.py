@@ -221,3 +221,50 @@ def test_archives_that_unpack_to_far_more_are_refused(tmp_path, monkeypatch, doo
     monkeypatch.setattr(plan, "free_memory", lambda: 2**40)
     with pytest.raises(SourceError, match=r"bomb\..*, line 1: more than 64 MiB without an end of line"):
         open_source(f"{door}:{path}")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a::b,c,3\nd::e,f,4\n", (("a::b", "d::e"), ("c", "f"))),
+        ('a,"x;y;z;w",3\nb,c,4\n', (("a", "b"), ("x;y;z;w", "c"))),
+        ("a, b\tc,,\t3\nd\te\t4\n", (("a, b", "d"), ("c,,", "e"))),
+        ("a;b;3\nc,d;e;4\n", (("a", "c,d"), ("b", "e"))),
+    ],
+)
+def test_what_parts_the_cells_is_what_comes_most_often(tmp_path, text, names):
+    source = long.read(str(put(tmp_path / "x.txt", text)))
+    assert (source.row_names, source.feature_names) == names
+    assert np.array_equal(whole(source), [[3, 0], [0, 4]])
+
+
+def test_two_delimiters_that_come_as_often_are_told(tmp_path):
+    with pytest.warns(Caution, match="parted by ',', not by ';'"):
+        assert long.read(str(put(tmp_path / "x.txt", "a;b,c\n"))).row_names == ("a;b",)
+
+
+@pytest.mark.parametrize("first", ["u;i;3,5", "u;i;1_000", "u;i;NA", "u;i;-"])
+def test_a_first_value_that_nobody_can_read_is_no_header(tmp_path, first):
+    with pytest.raises(SourceError, match="line 1, column 3: .* is not a number"):
+        long.read(str(put(tmp_path / "x.txt", f"{first}\nv;j;4\n")))
+
+
+def test_quotes_that_do_not_end_are_refused(tmp_path):
+    with pytest.raises(SourceError, match="line 2: the quotes are wrong"):
+        long.read(str(put(tmp_path / "x.csv", 'a,b,3\nc,"d,4\ne,f,5\n')))
+
+
+def test_dates_are_no_values_and_missing_names_no_names(tmp_path):
+    frame = pd.DataFrame({"a": ["x", "y"], "b": ["u", "v"], "c": pd.to_datetime(["2020-01-01", "2021-01-01"])})
+    frame.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(SourceError, match="'c' are timestamp"):
+        long.read(str(tmp_path / "x.parquet"))
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"a": [1.0, np.nan], "b": [b"u", b"v"], "c": [1, 2]}), tmp_path / "y.parquet")
+    with pytest.raises(SourceError, match="row 2: 'a' is missing"):
+        long.read(str(tmp_path / "y.parquet"))
+    parquet.write_table(pyarrow.table({"a": [1.0, 2.5], "b": [b"u", b"v"], "c": [1, 2]}), tmp_path / "z.parquet")
+    found = long.read(str(tmp_path / "z.parquet"))
+    assert (found.row_names, found.feature_names) == (("1", "2.5"), ("u", "v"))

@@ -13,15 +13,20 @@ from hypothesis import strategies as st
 from small import COUNTS, QUICK, X, same
 
 import nmfkit
+from nmfkit.blocks import Dense
 from nmfkit.cli.app import app
 from nmfkit.errors import DataError, Incompatible, StoreError, UsageError
 from nmfkit.loop import Watcher
+from nmfkit.lowrank import LowRank
 from nmfkit.score import score
 from nmfkit.sources import open_source
 from nmfkit.sources.observed import Observed, observed
 from nmfkit.testing import Chunked
 from nmfkit.testing import strategies as some
 from nmfkit.testing.strategies import blocks_of
+from nmfkit.weighed import Weighed
+from nmfkit.weighted import weighted
+from nmfkit_plugins.beta.divergence import beta_divergence
 
 RNG = np.random.default_rng(3)
 MASK = (RNG.random(X.shape) < 0.6).astype(float)
@@ -97,6 +102,52 @@ def test_every_way_to_say_it_is_the_same_fit(loss):
     same(nmfkit.fit(stored, missing="absent", **given_), nmfkit.fit(COUNTS, mask=MASK, **given_))
 
 
+@pytest.mark.parametrize("loss", ["frobenius", "kl", "beta:0.5"])
+def test_little_is_left_of_a_sparse_matrix_without_loss(loss):
+    # A row that is all hidden but for one entry, rows and columns that count next to nothing: no sum over what is
+    # left may be had by taking what is hidden from the sum over everything.
+    x = COUNTS.astype(np.float32)
+    mask = MASK.copy()
+    mask[3], mask[:, 5] = 0, 0
+    mask[3, 5] = mask[3, np.argmax(x[3])] = 1
+    weights = np.ones_like(X)
+    weights[7], weights[:, 9] = 1e-9, 1e-8
+    for given_ in ({"mask": RNG.random(X.shape) < 0.02}, {"mask": mask}, {"weights": weights}):
+        known = {"loss": loss, **QUICK, "seed": 2, **given_}
+        fitted = nmfkit.fit(sp.csr_array(x), **known)
+        same(fitted, nmfkit.fit(x, **known))
+        assert (np.diff(fitted.history.objective) <= 1e-5 * fitted.history.objective[:-1]).all()
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kl", "beta:0.5"])
+def test_a_row_of_a_sparse_matrix_of_which_nearly_all_is_nan(loss):
+    x = COUNTS.astype(np.float32)
+    x[3, :], x[4, :] = np.nan, np.nan
+    x[3, 5] = 2.0
+    known = {"loss": loss, **QUICK, "missing": "nan", "max_sweeps": 30, "rule": "mu:extrapolate=no"}
+    fitted = nmfkit.fit(sp.csr_array(x), **known)
+    assert (np.diff(fitted.history.objective) <= 1e-5 * fitted.history.objective[:-1]).all()
+    np.testing.assert_allclose(fitted.objective, nmfkit.fit(x, **known).objective, rtol=1e-3)
+
+
+@pytest.mark.parametrize("beta", [-1, -0.5, 0, 0.5, 1.5, 3])
+def test_what_is_missing_counts_exactly_nothing(beta):
+    # Powers of a ŷ far from the data's scale are large: their differences are not zero but rounding.
+    loss = beta_divergence(beta)
+    rng = np.random.default_rng(0)
+    w, h = (rng.random((40, 3)) + 0.1).astype(np.float32), (rng.random((3, 30)) + 0.1).astype(np.float32)
+    x = (w @ h * rng.gamma(20, 0.05, (40, 30))).astype(np.float32)
+    w[0], h[:, 1] = (1e-18, 1e9) if beta < 1 else (1e9, 1e-18)
+    mask = np.ones_like(x)
+    mask[0], mask[:, 1] = 0, 0
+    block = Weighed(Dense(x * mask), mask, binary=True)
+    y = LowRank(w, h)
+    expected = np.sum((mask * divergence(*(a.astype(float) for a in (x, w @ h)), beta))[1:, [0, *range(2, 30)]])
+    found = weighted(loss, 1.0)
+    np.testing.assert_allclose(found.value(block, y), expected, rtol=1e-4)
+    np.testing.assert_allclose(found.pulled(block, y, left=True, right=True).value, expected, rtol=1e-4)
+
+
 def test_entries_that_are_not_stored_are_missing_for_itakura_saito_too():
     x = sp.csr_array(np.where(MASK > 0, X, 0))
     fitted = nmfkit.fit(x, loss="is", missing="absent", **QUICK)
@@ -143,7 +194,9 @@ def test_objective_never_rises(beta, rule, reg):
         assert np.isfinite(found).all()
         y = np.where(x > 0, x / 2, 1e-3)
         slack = 1e-9 * np.abs(found[:-1]) + 1e-11 * float(np.sum(weights * divergence(np.maximum(x, 1e-300), y, beta)))
-        assert not (np.diff(found)[: -1 if "online" in rule else None] > slack[: -1 if "online" in rule else None]).any()
+        assert not (
+            np.diff(found)[: -1 if "online" in rule else None] > slack[: -1 if "online" in rule else None]
+        ).any()
 
     holds()
 
@@ -292,6 +345,13 @@ REFUSALS = {
     "a pilot of its own": ({"mask": MASK, "pilot": 9}, Incompatible, "a pilot of 9 rows knows no missing entries"),
     "negative weights": ({"weights": MASK - 0.5}, DataError, r"weight at row 0, column \d+ is -0.5"),
     "weights that are NaN": ({"weights": np.where(MASK > 0, 1, np.nan)}, DataError, "is nan; weights are finite"),
+    "a mask that is NaN": (
+        {"mask": np.where(MASK > 0, 1, np.nan)},
+        DataError,
+        r"the mask at row 0, column \d+ is nan; 0 hides",
+    ),
+    "weights out of range": ({"weights": 1e20 * MASK, "dtype": "float32"}, DataError, r"divide all weights by"),
+    "a mask that is text": ({"mask": MASK.astype(str)}, DataError, "mask: memory: entries are text"),
     "nothing known": ({"mask": np.zeros_like(X)}, DataError, "is all zero"),
     "all at once": ({"mask": X[1:], "weights": X[:, 1:]}, UsageError, r"(?s)mask.*59 × 40.*weights.*60 × 39"),
 }

@@ -231,3 +231,16 @@ def test_what_looks_like_a_long_table_is_told(tmp_path):
     table.to_parquet(tmp_path / "x.parquet")
     with pytest.warns(Caution, match=r"2000 samples of user, film, stars; if each row is one entry .*, write long:"):
         open_source(tmp_path / "x.parquet")
+
+
+def test_files_of_a_folder_have_a_type_that_holds_them_all(tmp_path):
+    pq.write_table(pa.table({"a": pa.array([1, 2], pa.int8()), "b": [None, 4]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"a": [1.123456789012345, 2], "b": pa.nulls(2)}), tmp_path / "2.parquet")
+    source = parquet.read(str(tmp_path))
+    assert source.dtype == np.float64
+    np.testing.assert_array_equal(
+        source.read(0, 4).values, [[1, np.nan], [2, 4], [1.123456789012345, np.nan], [2, np.nan]]
+    )
+    pq.write_table(pa.table({"a": ["x"], "b": [3]}), tmp_path / "3.parquet")
+    with pytest.raises(SourceError, match=r"3.parquet has columns of another kind"):
+        parquet.read(str(tmp_path))

@@ -25,7 +25,7 @@ from nmfkit.report.layers import layers
 from nmfkit.report.mixture import Mixture, mixture
 from nmfkit.report.reference import cosines, matches, read_reference
 from nmfkit.report.residuals import Measure, Side, _moments, _with_unstored
-from nmfkit.report.thinned import SIDE, SMALL, thinned
+from nmfkit.report.thinned import SIDE, SMALL, Image, thinned
 from nmfkit.weighed import Weighed
 
 seeds = st.integers(0, 2**32 - 1)
@@ -334,13 +334,22 @@ def test_text_never_becomes_markup(text):
     assert join(Html("<b>"), text).startswith("<b>")
 
 
-@given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([1, 200]))
-def test_thinned_images_are_small_and_keep_their_order(height, width, images):
-    numbers_, shape = thinned((height, width), images)
-    assert len(numbers_) == shape[0] * shape[1]
-    assert max(shape) <= (SIDE if images == 1 else SMALL)
+@given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([1, 200]), st.booleans())
+def test_thinned_images_are_small_and_keep_their_order(height, width, images, by_columns):
+    numbers_, small = thinned(Image(height, width, by_columns), images)
+    assert len(numbers_) == small.pixels
+    assert max(small.height, small.width) <= (SIDE if images == 1 else SMALL)
     assert (np.diff(numbers_) > 0).all()
     assert numbers_[-1] < height * width
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.booleans())
+def test_a_thinned_image_is_the_image_at_every_so_many_pixels(height, width, by_columns):
+    whole = np.arange(height * width).reshape(height, width)
+    flat = whole.T.ravel() if by_columns else whole.ravel()
+    numbers_, small = thinned(Image(height, width, by_columns))
+    step = -(-max(height, width) // SIDE)
+    np.testing.assert_array_equal(small.arranged(flat[numbers_]), whole[::step, ::step])
 
 
 @given(seeds, st.integers(1, 12))

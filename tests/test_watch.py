@@ -218,6 +218,40 @@ def test_a_mark_with_a_wrong_field_is_refused(field, value):
         Mark.from_json(json.dumps({**found, field: value}).encode())
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: value} for name in ("written", "seconds", "pace", "left") for value in (float("nan"), float("inf"))),
+        {"objective": "low"},
+        {"shape": [60, [40]]},
+        *({"problem": {name: value}} for name in ("ranks", "tol", "max_sweeps") for value in ([[1]], "x", -1.5, {})),
+    ],
+)
+def test_a_mark_that_is_shown_holds_what_can_be_shown(tmp_path, changes):
+    """Whatever passes is shown without a fault; the rest is refused with the place of the mark."""
+    MarkFile(tmp_path / "a.zarr").write(some_mark(**changes))
+    shown = run(tmp_path / "a.zarr", "--once")
+    assert "unexpected" not in shown.stderr
+    assert shown.exit_code == 0 or "is no progress mark" in shown.stderr
+
+
+def test_a_mark_that_cannot_be_removed_costs_no_fit(tmp_path, monkeypatch):
+    def stale(self, missing_ok=False):
+        raise OSError(116, "Stale file handle")
+
+    def unlucky(self, fit):
+        with monkeypatch.context() as patch:
+            patch.setattr("nmfkit.mark.Path.unlink", stale)
+            remove(self, fit)
+
+    remove = MarkFile.remove
+    monkeypatch.setattr(MarkFile, "remove", unlucky)
+    looking = Looking(tmp_path / "a.zarr")
+    assert nmfkit.fit(COUNTS, out=tmp_path / "a.zarr", watcher=looking, **QUICK).status == "done"
+    with pytest.raises(StoreError, match="cannot be removed: Stale file handle"):
+        MarkFile(tmp_path / "a.zarr").remove(MarkFile(tmp_path / "a.zarr").read().fit)
+
+
 # --- nmfkit watch -------------------------------------------------------------------------------------------
 
 
@@ -264,6 +298,22 @@ def test_watching_gives_up_after_its_patience(tmp_path):
     shown = run(tmp_path / "a.zarr", "--patience", 5)
     assert shown.exit_code == 1
     assert "no sign of life" in shown.stderr
+
+
+@pytest.mark.parametrize("ahead", [0, 3600])
+def test_a_mark_that_is_never_renewed_is_given_up_whatever_its_clock_says(tmp_path, ahead):
+    MarkFile(tmp_path / "a.zarr").write(some_mark(written=time.time() + ahead, every=0.001))
+    found = []
+    with pytest.raises(nmfkit.NmfkitError, match="no sign of life"):
+        found.extend(one.status for one in watch_loop.sightings(str(tmp_path / "a.zarr"), None, 0.1))
+    assert found[-1] == "silent"
+
+
+def test_a_process_of_a_number_that_none_can_have_is_not_asked_after(tmp_path):
+    import socket
+
+    MarkFile(tmp_path / "a.zarr").write(some_mark(host=socket.gethostname(), pid=10**30, written=time.time() - 3))
+    assert look(tmp_path / "a.zarr").status == "running"
 
 
 def test_a_clock_that_is_wrong_does_not_make_a_fit_silent(tmp_path, monkeypatch):

@@ -46,6 +46,10 @@ def explained(*, verbose: bool) -> Iterator[None]:
     except MemoryError as error:
         _tell(f"not enough memory{_detail(error)}; bound it with --memory, such as --memory 2GiB", verbose)
         raise typer.Exit(1) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _tell(f"{where}{error.strerror or error}", verbose)
+        raise typer.Exit(1) from None
     except Exception as error:
         hint = "" if verbose else " (run again with -v for the traceback)"
         _tell(f"unexpected {type(error).__name__}{_detail(error)}{hint}", verbose)

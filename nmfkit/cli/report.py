@@ -18,7 +18,9 @@ SRC = Annotated[
 IMAGE_SHAPE = Annotated[
     str | None,
     typer.Option(
-        metavar="H,W", help="The features (or the rows) are pixels of such images, row by row.", show_default=False
+        metavar="H,W",
+        help="The features (or the rows) are pixels of such images, row by row; H,W,columns: column by column.",
+        show_default=False,
     ),
 ]
 LABELS = Annotated[

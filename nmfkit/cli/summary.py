@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from nmfkit.cli.options import Output
 from nmfkit.cli.progress import Meter
 from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell
@@ -51,6 +53,7 @@ def in_words(result: Result) -> str:
         "  ",
     )
     steps = [("look at it", shell("nmfkit", "inspect", path)), ("judge it", shell("nmfkit", "score", path))]
+    steps.append(("show it", shell("nmfkit", "report", path, "-o", f"{PurePath(str(path)).stem}.html")))
     again = shell("nmfkit", "resume", path)
     if result.stopped_by == "max-sweeps":
         more = max(1, 2 * max(result.state.sweep, problem.max_sweeps))

@@ -65,12 +65,13 @@ def sightings(run: str, options: Options, patience: float) -> Iterator[Sighting]
         if before is not None and found.written != before.written:
             heard = time.monotonic()
         before = found
-        if heard is not None:
-            found = found.as_heard(time.monotonic() - heard)
+        listened = time.monotonic() - (began if heard is None else heard)
+        # The mark of a clock that is ahead seems fresh for as long as that: what counts is that nothing new came.
+        if heard is not None or (found.heard is not None and found.heard < listened):
+            found = found.as_heard(listened)
         yield found
         if found.status == "done":
             return
-        listened = time.monotonic() - (began if heard is None else heard)
         silent = listened if found.heard is None else found.heard
         # One look alone may be deceived by the clock of the other machine.
         enough = silent >= patience and listened >= min(patience, LOOKS * (found.every or 0.0))

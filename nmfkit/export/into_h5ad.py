@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE, S_IWUSR
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ def add_to(contents: Contents, source: Path, target: Path, *, in_place: bool, ov
     rows, features, notes = _matched(contents, origin, overwrite=overwrite)
     if in_place:
         final = origin
+        if not os.access(final, os.W_OK):
+            raise StoreError(f"{final} may not be written; write a copy of it, -o NEW.h5ad")
     else:
         final = local_path(str(target))
         if final == origin:
@@ -44,13 +47,14 @@ def add_to(contents: Contents, source: Path, target: Path, *, in_place: bool, ov
     with placed(final, folder=False, overwrite=overwrite, replacing=in_place) as aside:
         before = _stamp(origin)
         shutil.copyfile(origin, aside)
-        shutil.copymode(origin, aside)
         with _readable(origin, RuntimeError, KeyError), library().File(aside, "r+") as file:
             _mark(file, made=not in_place)
             _clear(file, contents)
             put_factors(file, contents, rows, features)
         with aside.open("rb") as written:
             os.fsync(written.fileno())
+        # Last, for the mode of an archive would keep its copy from being written.
+        aside.chmod(S_IMODE(origin.stat().st_mode) | S_IWUSR)
         if _stamp(origin) != before:
             raise StoreError(f"{origin} was changed meanwhile, by somebody else; it is left as it is now")
     return notes

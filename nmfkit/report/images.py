@@ -11,7 +11,7 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.report.figures.style import MAP, rendered
 from nmfkit.report.html import Html, el
-from nmfkit.report.thinned import thinned
+from nmfkit.report.thinned import Image, thinned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,10 +43,10 @@ def pixels(values: Array, text: str) -> Html:
     return el("img", src=_inline("png", out.getvalue()), alt=text, width=width, height=height, class_=kind)
 
 
-def image(flat: Array, shape: tuple[int, int], text: str, images: int) -> Html:
-    """A vector of pixels, row by row, as the image of that shape, one of so many `images`."""
-    numbers, small = thinned(shape, images)
-    return pixels(flat[numbers].reshape(small), text)
+def image(flat: Array, whole: Image, text: str, images: int) -> Html:
+    """A vector of pixels as the image that it is, one of so many `images`."""
+    numbers, small = thinned(whole, images)
+    return pixels(small.arranged(flat[numbers]), text)
 
 
 def _inline(kind: str, content: bytes) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nmfkit.blocks import Array
 from nmfkit.errors import UsageError
+from nmfkit.report.thinned import Image
 from nmfkit.result import Result
 
 
@@ -31,17 +32,21 @@ class Axis:
 class Shapes:
     """The image that the rows are pixels of, the one that features are pixels of, and the features' axis."""
 
-    rows: tuple[int, int] | None = None
-    features: tuple[int, int] | None = None
+    rows: Image | None = None
+    features: Image | None = None
     axis: Axis | None = None
 
 
-def image_shape(text: str) -> tuple[int, int]:
-    """`H,W` as two numbers; raises `UsageError`."""
-    pieces = text.lower().replace("x", ",").replace("×", ",").split(",")
-    if len(pieces) != 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in pieces):
-        raise UsageError(f"image-shape {text!r} is not H,W: two whole numbers ≥ 1, such as 28,28")
-    return int(pieces[0]), int(pieces[1])
+def image_shape(text: str) -> Image:
+    """`H,W`, or `H,W,columns` where pixels stand column by column; raises `UsageError`."""
+    pieces = [piece.strip() for piece in text.lower().replace("x", ",").replace("×", ",").split(",")]
+    sides, order = pieces[:2], pieces[2:]
+    if len(sides) != 2 or not all(s.isdecimal() and int(s) > 0 for s in sides) or order not in ([], ["columns"]):
+        raise UsageError(
+            f"image-shape {text!r} is not H,W: two whole numbers ≥ 1, such as 28,28; or 28,28,columns where pixels "
+            "stand column by column, as MATLAB has them"
+        )
+    return Image(int(sides[0]), int(sides[1]), by_columns=bool(order))
 
 
 def shapes(result: Result, asked: str | None) -> Shapes:
@@ -50,20 +55,20 @@ def shapes(result: Result, asked: str | None) -> Shapes:
     about = result.attributes["source"].get("about") or {}
     rows, features = _pair(about.get("row_image"), m), _pair(about.get("feature_image"), n)
     if asked is not None:
-        height, width = image_shape(asked)
-        if height * width not in (m, n):
+        image = image_shape(asked)
+        if image.pixels not in (m, n):
             raise UsageError(
-                f"image-shape {height},{width} has {height * width:,} pixels, and the run has {n:,} features and "
-                f"{m:,} rows: neither are the pixels of such an image"
+                f"image-shape {image.height},{image.width} has {image.pixels:,} pixels, and the run has {n:,} features "
+                f"and {m:,} rows: neither are the pixels of such an image"
             )
-        rows, features = ((height, width), None) if height * width != n else (None, (height, width))
+        rows, features = (image, None) if image.pixels != n else (None, image)
     return Shapes(rows, features, _axis(about.get("axis"), n))
 
 
-def _pair(stored: Any, count: int) -> tuple[int, int] | None:
+def _pair(stored: Any, count: int) -> Image | None:
     if not isinstance(stored, list | tuple) or len(stored) != 2 or int(stored[0]) * int(stored[1]) != count:
         return None
-    return int(stored[0]), int(stored[1])
+    return Image(int(stored[0]), int(stored[1]))
 
 
 def _axis(stored: Any, n: int) -> Axis | None:

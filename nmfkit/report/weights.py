@@ -11,7 +11,7 @@ from nmfkit.blocks import Array
 from nmfkit.errors import StoreError
 from nmfkit.report.labels import Labels
 from nmfkit.report.layers import Layer
-from nmfkit.report.thinned import thinned
+from nmfkit.report.thinned import Image, thinned
 from nmfkit.result import Result
 from nmfkit.sample import is_picked
 
@@ -50,14 +50,14 @@ class Weights:
         return len(self.numbers) == self.count
 
 
-def weigh(result: Result, layer: Layer, labels: Labels | None, image: tuple[int, int] | None) -> Weights | None:
+def weigh(result: Result, layer: Layer, labels: Labels | None, image: Image | None) -> Weights | None:
     """Go through the factor of the rows once, in bounded memory; None where the layer has none."""
     if layer.row is None:
         return None
     m, r = result.shape[0], layer.rank
     scale = np.sum(layer.v, axis=1, dtype=np.float64)
     picked = _picked(m, r)
-    pixels, shape = thinned(image, r) if image else (np.empty(0, np.int64), (0, 0))
+    pixels, small = thinned(image, r) if image else (np.empty(0, np.int64), None)
     total = _Total(r, len(labels.names) if labels else 0)
     rows, dots = [], []
     step = max(1, WINDOW // (8 * r))
@@ -74,7 +74,7 @@ def weigh(result: Result, layer: Layer, labels: Labels | None, image: tuple[int,
         **total.found(),
         sample=np.concatenate(rows),
         numbers=picked,
-        maps=np.concatenate(dots).reshape(*shape, r) if image else None,
+        maps=small.arranged(np.concatenate(dots)) if small else None,
     )
 
 

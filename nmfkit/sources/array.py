@@ -66,6 +66,17 @@ class ArraySource:
         mapped.release(self._mapping)
         return Dense(values, lo)
 
+    def turned(self) -> ArraySource:
+        """The transpose, a view."""
+        return ArraySource(
+            self._array.T,
+            uri=self.uri,
+            dtype=self.dtype,
+            row_names=self.feature_names,
+            feature_names=self.row_names,
+            about=self.about and self.about.turned(),
+        )
+
     @cached_property
     def _mapping(self) -> Any:
         return mapped.mapping(self._array)
@@ -121,6 +132,10 @@ class SparseSource:
         self._data, self._indptr = data, indptr.astype(np.int64, copy=False)
         self._indices = indices.astype(index_dtype(self.shape[1]), copy=False)
 
+    def turned(self) -> SparseSource:
+        """The transpose, a copy."""
+        return _turned(self)
+
     def with_zeros(self) -> SparseSource:
         """The same with the zeros that the matrix stores."""
         if self._known is None:
@@ -145,6 +160,20 @@ class SparseSource:
         indptr = (self._indptr[lo : hi + 1] - a).astype(index_dtype(b - a, self.shape[1]))
         indices = self._indices[a:b].astype(indptr.dtype, copy=False)
         return CSR(self._data[a:b], indices, indptr, self.shape[1], lo)
+
+
+def _turned(source: SparseSource) -> SparseSource:
+    from scipy.sparse import csr_array
+
+    data, indices, indptr = source._known or (source._data, source._indices, source._indptr)
+    return SparseSource(
+        csr_array((data, indices, indptr), shape=source.shape).T,
+        uri=source.uri,
+        dtype=source.dtype,
+        row_names=source.feature_names,
+        feature_names=source.row_names,
+        about=source.about and source.about.turned(),
+    )
 
 
 def _as_csr(matrix: Any, dtype: Any, uri: str) -> Any:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmfkit.errors import SourceError, UsageError
-from nmfkit.parts import PartText, arguments, canonical, parameters
+from nmfkit.parts import PartText, arguments, canonical, convert, parameters
 from nmfkit.sources.uri import is_remote, local_path
 
 if TYPE_CHECKING:
     from nmfkit.registry import Registered
 
+TRANSPOSE = "transpose"
+"""The option that every reader has."""
 GIVEN = ("path", "key")
 """Parameters of a reader that come from nmfkit, not from its text."""
 
@@ -31,9 +33,23 @@ class Door:
         """The whole text again, which opens the same from any folder."""
         return f"{self.head}:{self.path}"
 
+    @property
+    def _text(self) -> PartText:
+        return PartText.parse(self.head.replace(",", ":", 1))
+
+    @property
+    def transposes(self) -> bool:
+        """Whether what is read is to be turned round, whoever reads it; raises `UsageError` for neither yes nor no."""
+        given = [value for name, value in self._text.options if canonical(name) == TRANSPOSE]
+        try:
+            return bool(given) and bool(convert(given[-1], bool))
+        except ValueError as error:
+            raise UsageError(f"reader {self.head!r}: {TRANSPOSE}={given[-1]!r}: {error}") from error
+
     def options(self, factory: Any) -> dict[str, Any]:
-        """The options as arguments of `factory`; raises `UsageError` that names those it knows."""
-        text = PartText.parse(self.head.replace(",", ":", 1))
+        """The reader's own options as arguments of `factory`; raises `UsageError` that names those it knows."""
+        text = self._text
+        text = replace(text, options=tuple(o for o in text.options if canonical(o[0]) != TRANSPOSE))
         taken = {*GIVEN, *self.reader.spec.preset}
         return arguments(factory, text, what=f"reader {self.head!r}", taken=taken)
 

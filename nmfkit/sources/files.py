@@ -12,6 +12,7 @@ from nmfkit.errors import NmfkitError, SourceError, UsageError
 from nmfkit.sources.columns import StoredByColumns
 from nmfkit.sources.door import Door, door, known, refuse_unknown
 from nmfkit.sources.renamed import Renamed
+from nmfkit.sources.turned import turned
 from nmfkit.sources.uri import is_remote, local_path
 
 if TYPE_CHECKING:
@@ -122,8 +123,12 @@ def _load(reader: Any, path: str, how: _How, named: Door | None = None) -> Sourc
     factory = reader.load()
     uri = path if named is None else named.uri
     options = known(factory, how.options) | (named.options(factory) if named else {}) | dict(reader.spec.preset)
+    turn = named is not None and named.transposes
     try:
-        return _renamed(wrap(factory(path, key=how.key, **options), uri=path, dtype=how.dtype), uri)
+        source = wrap(factory(path, key=how.key, **options), uri=path, dtype=None if turn else how.dtype)
+        if turn:
+            source = wrap(turned(source, reader.name), uri=path, dtype=how.dtype)
+        return _renamed(source, uri)
     except StoredByColumns as stored:
         raise StoredByColumns(stored.where, _renamed(wrap(stored.turned, uri=path, dtype=how.dtype), uri)) from None
     except (NmfkitError, MemoryError):

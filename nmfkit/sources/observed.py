@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 
 from nmfkit.blocks import CSR, Array, Block, Dense
-from nmfkit.errors import DataError, UsageError
+from nmfkit.errors import DataError, NmfkitError, UsageError
 from nmfkit.sources.through import Through
 from nmfkit.weighed import Weighed
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MISSING = ("none", "nan", "absent")
 """What stands for a missing entry: nothing, NaN, or in a sparse matrix that no entry is stored."""
+
+LARGEST = {"float32": 1e12, "float64": 1e90}
+"""The largest weight by dtype: its product with data and factors has no overflow."""
 
 WEIGHT_COST = 1.5
 """Bytes of a block with weights, for each byte of the block without: what X does not store may have weights, too."""
@@ -101,7 +104,7 @@ class Observed(Through):
         return widest.bounds(max(1, int(target_bytes / self.weight_cost)))
 
     def read(self, lo: int, hi: int) -> Weighed:
-        """Rows `lo` … `hi`; raises `DataError` for weights that are negative or no numbers."""
+        """Rows `lo` … `hi`; raises `DataError` for a mask with NaN, and weights that are negative or no numbers."""
         x = self.of.read(lo, hi)
         assert isinstance(x, Dense | CSR)
         layers = []
@@ -110,7 +113,7 @@ class Observed(Through):
             rows, columns = self.mask.hidden(lo, hi)
             gone = rows * x.shape[1] + columns
         elif self.mask is not None:
-            layers.append(_mapped(self.mask.read(lo, hi), lambda v: (v != 0).astype(x.dtype)))
+            layers.append(_mapped(_decided(self.mask.read(lo, hi), self.mask.uri), lambda v: (v != 0).astype(x.dtype)))
         if self.weights is not None:
             layers.append(_mapped(self._checked(self.weights.read(lo, hi)), lambda v: v.astype(x.dtype)))
         if not self.is_sparse:
@@ -124,15 +127,15 @@ class Observed(Through):
 
     def _checked(self, block: Block) -> Block:
         assert self.weights is not None
-        v = block.values
-        if not v.size or (float(v.min()) >= 0 and float(v.max()) < np.inf):  # NaN passes neither
+        v, most = block.values, LARGEST[np.dtype(self.dtype).name]
+        if not v.size or (float(v.min()) >= 0 and float(v.max()) <= most):  # NaN passes neither
             return block
-        at = int(np.argmax(~((v >= 0) & (v < np.inf)).ravel()))
+        at = int(np.argmax(~((v >= 0) & (v <= most)).ravel()))
         (row, column), value = block.place(at), float(v.ravel()[at])
-        raise DataError(
-            f"{self.weights.uri}: the weight at row {row}, column {column} is {value!r}; weights are finite and ≥ 0, "
-            "0 for an entry that is missing"
-        )
+        needed = "weights are finite and ≥ 0, 0 for an entry that is missing"
+        if most < value < np.inf:
+            needed = f"{np.dtype(self.dtype).name} computes with up to {most:g}: divide all weights by a constant"
+        raise DataError(f"{self.weights.uri}: the weight at row {row}, column {column} is {value!r}; {needed}")
 
     def _dense(self, x: Dense, layers: list[Block]) -> Weighed:
         weights = np.ones_like(x.values)
@@ -194,7 +197,10 @@ def observed(x: Source, *, mask: Any = None, weights: Any = None, missing: str =
     for name, given in (("mask", mask), ("weights", weights)):
         if given is None:
             continue
-        opened[name] = layer = open_source(given)
+        try:
+            opened[name] = layer = open_source(given)
+        except NmfkitError as error:
+            raise type(error)(f"{name}: {error}") from error
         if layer.shape != x.shape:
             faults.append(
                 f"{name} {layer.uri} is {layer.shape[0]} × {layer.shape[1]}, and {x.uri} is "
@@ -269,6 +275,15 @@ def observed_text(known: Mapping[str, Any]) -> str:
 def known_missing(attributes: Mapping[str, Any]) -> str:
     """What stands for missing entries in the data of a run, from its attributes."""
     return str((attributes["source"].get("observed") or {}).get("missing", "none"))
+
+
+def _decided(block: Block, uri: str) -> Block:
+    """A block of a mask; raises `DataError` for NaN, which says neither."""
+    unknown = np.isnan(block.values) if block.dtype.kind == "f" else np.empty(0, bool)
+    if unknown.any():
+        row, column = block.place(int(np.argmax(unknown.ravel())))
+        raise DataError(f"{uri}: the mask at row {row}, column {column} is nan; 0 hides an entry, other numbers do not")
+    return block
 
 
 def _mapped(block: Block, change: Any) -> Block:

@@ -11,7 +11,7 @@ from nmfkit.errors import StoreError
 from nmfkit.report.figures.style import FAINT, GRID, OKABE_ITO, WIDTH, canvas, heat, plain_ticks
 from nmfkit.report.residuals import Side
 from nmfkit.report.study import Study
-from nmfkit.report.thinned import thinned
+from nmfkit.report.thinned import Image, thinned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,9 +42,9 @@ def leftover(study: Study) -> Figure:
     return figure
 
 
-def _image(ax: Any, error: Array, image: tuple[int, int], name: str) -> None:
-    pixels, shape = thinned(image)
-    values = error[pixels].reshape(shape)
+def _image(ax: Any, error: Array, image: Image, name: str) -> None:
+    pixels, small = thinned(image)
+    values = small.arranged(error[pixels])
     heat(
         ax,
         np.nan_to_num(values),

@@ -64,8 +64,8 @@ def components(study: Study) -> Figure:
     for i, ax in enumerate(axes):
         ax.set_title(f"{i + 1} · {found.shares[i]:.1%} · index {found.order[i]}", fontsize=7.5)
         if shapes.features:
-            numbers, shape = thinned(shapes.features, count)
-            _picture(ax, found.v[i][numbers].reshape(shape))
+            numbers, small = thinned(shapes.features, count)
+            _picture(ax, small.arranged(found.v[i][numbers]))
         elif maps is not None:
             _picture(ax, maps[..., i])
         elif shapes.axis:

@@ -193,10 +193,10 @@ class BetaDivergence:
         """Value and halves in one pass over a dense tile whose entries are there or missing; None for any other."""
         if not (isinstance(x.x, Dense) and x.binary):
             return None
-        pos = y.u @ y.v
+        # d(0, 0) = 0 where the entry is missing, exactly, as d(ŷ, ŷ) is not.
+        pos = (y.u @ y.v) * x.weights
         neg = np.empty_like(pos)
-        # d(ŷ, ŷ) = 0 where the entry is missing.
-        value = kernels.beta_split(np.where(x.weights > 0, x.values, pos), pos, self.beta, pos, neg, whole=x.whole)
+        value = kernels.beta_split(x.values, pos, self.beta, pos, neg, whole=x.whole)
         return pulled_halves(value, Dense(pos * x.weights), Dense(neg * x.weights), y, left=left, right=right)
 
     def split(self, x: Block, y: LowRank) -> Split:

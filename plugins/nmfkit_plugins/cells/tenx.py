@@ -64,7 +64,10 @@ def _files(folder: Path, key: str | None) -> Files:
     if not prefixes:
         raise SourceError(f"{folder} holds no {' nor '.join(MATRIX)}, so it is no folder of 10x")
     if key is not None and key not in prefixes:
-        raise UsageError(f"{folder}: there is no {key}{MATRIX[0]}; --key may be {', '.join(filter(None, prefixes))}")
+        others = ", ".join(filter(None, prefixes))
+        raise UsageError(
+            f"{folder}: there is no {key}{MATRIX[0]}; " + (f"--key may be {others}" if others else "leave --key out")
+        )
     prefix = key if key is not None else prefixes[0]
     found = [next((prefix + n for n in usual if prefix + n in names), None) for usual in (MATRIX, BARCODES, FEATURES)]
     if missing := [usual[0] for usual, name in zip((MATRIX, BARCODES, FEATURES), found, strict=True) if name is None]:

@@ -16,7 +16,7 @@ from nmfkit.errors import SourceError
 from nmfkit.sources import ArraySource
 from nmfkit.sources.about import About
 from nmfkit_plugins.files.containers import affordable, no_key
-from nmfkit_plugins.files.paths import shown
+from nmfkit_plugins.files.paths import shown, unreadable
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".pgm": "PPM", ".ppm": "PPM", ".bmp": "BMP",
@@ -53,7 +53,7 @@ def read(path: str, *, key: str | None = None) -> ArraySource:
 
 def _files(folder: Path) -> Iterator[Path]:
     inside = folder.resolve()
-    for parent, below, names in os.walk(folder):
+    for parent, below, names in os.walk(folder, onerror=unreadable):
         below[:] = [name for name in below if not name.startswith(".")]
         for name in names:
             file = Path(parent, name)

@@ -10,6 +10,7 @@ from nmfkit.errors import SourceError, UsageError
 from nmfkit_plugins.files.containers import affordable
 from nmfkit_plugins.files.delimited import Line, records
 from nmfkit_plugins.files.lines import decoded, text_lines
+from nmfkit_plugins.files.paths import unreadable
 
 TABLES = {".tsv": "\t", ".csv": ","}
 """Files whose lines have several cells, one of which is the document."""
@@ -21,7 +22,7 @@ def files(folder: Path, suffix: str | None = None) -> list[Path]:
     Raises `SourceError` where a link leads out of the folder, or there are none.
     """
     root, found = folder.resolve(), []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in [*folders, *names]:
             path = Path(place) / name
