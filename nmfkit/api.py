@@ -32,7 +32,7 @@ from nmfkit.result import Result, load
 from nmfkit.run import Run
 from nmfkit.sample import Picked
 from nmfkit.sketch import Sketches, sketched
-from nmfkit.sources.observed import elsewhere, known_missing, open_observed
+from nmfkit.sources.observed import data_places, elsewhere, known_missing, open_observed, places
 from nmfkit.sources.staging import check_output
 from nmfkit.sources.uri import is_remote
 from nmfkit.start import Given
@@ -127,7 +127,7 @@ def fit_problem(
         weights=weights, missing=missing,
     )  # fmt: skip
     if out is not None:
-        check_output(str(out), overwrite=overwrite, keep=[source.uri], options=storage_options)
+        check_output(str(out), overwrite=overwrite, keep=places(source), options=storage_options)
     resolved = resolve_for(source, problem, resolved)
     check_source(resolved, source)
     with (
@@ -270,8 +270,8 @@ def transform(
         weights=weights, missing=missing,
     )  # fmt: skip
     if out is not None:
-        fitted = result.attributes["source"]["uri"]
-        check_output(str(out), overwrite=overwrite, keep=[source.uri, result.path, fitted], options=storage_options)
+        needed = [*places(source), result.path, *data_places(result.attributes["source"])]
+        check_output(str(out), overwrite=overwrite, keep=needed, options=storage_options)
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
     resolved = resolve(result.problem, elsewhere=elsewhere(source))

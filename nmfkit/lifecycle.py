@@ -47,7 +47,7 @@ def attended(
         relay.started(fit)
         yield relay
     except BaseException as error:
-        relay.finished(_broken_off(relay.state, time.monotonic() - began, error))
+        relay.finished(_broken_off(relay.state or earlier, time.monotonic() - began, error))
         raise
     relay.finished(_ended(relay.state or earlier, time.monotonic() - began))
 

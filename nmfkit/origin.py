@@ -19,6 +19,8 @@ from nmfkit.versions import versions
 
 IN_MEMORY = "memory"
 """The URI of a source that no path leads to."""
+OTHERS = "continuing would mix two matrices; fit anew instead"
+"""Why a fit does not go on with other data."""
 
 
 def describe_data(source: Source, probe: Probe, key: str | None) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def reopen(
     if list(source.shape) != list(stored["shape"]) or fingerprint(source) != stored["fingerprint"]:
         raise StoreError(
             f"the data at {source.uri} ({source.shape[0]} × {source.shape[1]}) are not those that the run was fitted "
-            f"to ({stored['shape'][0]} × {stored['shape'][1]}): continuing would mix two matrices; fit anew instead"
+            f"to ({stored['shape'][0]} × {stored['shape'][1]}): {OTHERS}"
         )
     return observed_again(source, stored, mask, weights)
 
@@ -91,11 +93,11 @@ def observed_again(source: Source, stored: Mapping[str, Any], mask: Any, weights
 def refuse_changed(probe: Probe, stored: Mapping[str, Any], source: Source) -> None:
     """Raise `StoreError` if the sums over all entries are not those of the run."""
     for name, now in probe.sums().items():
-        was = stored["sums"][name]
+        was = stored["sums"].get(name, now)  # older runs have fewer
         if abs(now - was) > 1e-9 * max(abs(now), abs(was)):
             raise StoreError(
                 f"the data at {source.uri} have changed since the run began ({name} of the entries {was!r}, now "
-                f"{now!r}): continuing would mix two matrices; fit anew instead"
+                f"{now!r}): {OTHERS}"
             )
 
 

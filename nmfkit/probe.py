@@ -43,6 +43,8 @@ class Probe:
     """The rows that were asked for."""
     observed: float | None = None
     """How many entries are not missing, where some may be."""
+    weight_mix: float | None = None
+    """The sum of all weights, each with a weight of its own, by row and column; None where every entry counts alike."""
     hidden_rows: int = 0
     """Rows of which every entry is missing."""
     hidden_columns: int = 0
@@ -58,6 +60,7 @@ class Probe:
             "high": self.high,
             "row_mix": self.row_mix,
             "column_mix": self.column_mix,
+            **({} if self.weight_mix is None else {"weight_mix": self.weight_mix}),
         }
 
     def notes(self) -> list[str]:
@@ -154,7 +157,10 @@ def _observed(x: Block, per_row: Array) -> dict[str, Any]:
     if not isinstance(x, Weighed):
         return {"row_zeros": float(np.count_nonzero(per_row == 0))}
     rows, columns = x.observed()
+    (m, n), one = x.shape, np.ones_like(x.weights, shape=(1,), dtype=np.float64)
+    by_row = x.weigh((one + _weights(np.arange(n, like=one)))[:, None])[:, 0]
     return {
+        "weight_mix": float(np.sum(by_row * (1 + _weights(x.first + np.arange(m, like=one))))),
         "row_zeros": float(np.count_nonzero((per_row == 0) & (rows > 0))),
         "hidden_rows": float(np.count_nonzero(rows == 0)),
         "observed_columns": columns,
@@ -192,6 +198,7 @@ def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
         first_zero=None if np.isinf(first) else divmod(int(first), shape[1]),
         sample=stats["sample"],
         observed=None if there is None else float(np.sum(there)),
+        weight_mix=None if there is None else float(stats["weight_mix"]),
         hidden_rows=int(stats.get("hidden_rows", 0)),
         hidden_columns=0 if there is None else int(np.count_nonzero(there == 0)),
     )

@@ -16,6 +16,7 @@ from nmfkit.errors import StoreError
 from nmfkit.loop import State
 from nmfkit.problem import Problem
 from nmfkit.protocols import Model
+from nmfkit.sources.observed import data_places
 from nmfkit.sources.staging import check_output
 from nmfkit.store import RunStore
 
@@ -87,7 +88,7 @@ class Result:
             raise StoreError(
                 "a problem with part objects of your own cannot be stored: register them as a plugin first"
             )
-        check_output(str(path), overwrite=overwrite, keep=[self.path, self.attributes["source"]["uri"]])
+        check_output(str(path), overwrite=overwrite, keep=[self.path, *data_places(self.attributes["source"])])
         with RunStore.creating(path, _plain(self.attributes), overwrite=overwrite) as store:
             store.write_names(self.row_names, self.feature_names)
             store.finish(self.state, self.shape[0], self.model.factors(self.state.current))

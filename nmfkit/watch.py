@@ -89,6 +89,8 @@ def _opened(path: str, options: Options | None) -> RunStore:
         there = is_remote(path) or Path(path).expanduser().exists()
         if there and not isinstance(error.__cause__, FileNotFoundError):
             raise
+        if not is_remote(path) and Path(path).expanduser().is_file():
+            raise StoreError(f"{path} is a file, and a run is a folder") from error
         raise NothingThere(f"{path} does not exist, and no fit that writes it gives a sign of life") from error
 
 

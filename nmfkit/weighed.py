@@ -9,7 +9,6 @@ import numpy as np
 
 from nmfkit.blocks import CSR, Array, Dense, Transposed, first_true
 
-
 ROUNDING = 8
 """Units in the last place by which a sum over all entries may be off."""
 

@@ -10,10 +10,12 @@ import time
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import nmfkit
 from nmfkit.cli.app import app
+from nmfkit.cli.faults import explained
 
 
 def run(*arguments):
@@ -182,6 +184,12 @@ def test_what_nobody_foresaw_is_one_line(monkeypatch):
     message = refused(1, "explain", "sample:digits", "--rank", 2)
     assert message == "error: unexpected ZeroDivisionError: division by zero (run again with -v for the traceback)\n"
     assert "Traceback" in run("explain", "sample:digits", "--rank", 2, "-v").stderr
+
+
+def test_a_file_that_the_system_refuses_is_named(capsys):
+    with pytest.raises(typer.Exit), explained(verbose=False):
+        raise PermissionError(13, "Permission denied", "locked/x.csv")
+    assert capsys.readouterr().err == "error: locked/x.csv: Permission denied\n"
 
 
 def test_interrupted_before_the_first_sweep_nothing_is_written(monkeypatch, tmp_path):

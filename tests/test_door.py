@@ -162,6 +162,16 @@ def test_every_reader_turns_what_it_holds_in_memory(readers):
         open_source("csv,transpose=perhaps:x.csv")
 
 
+def test_a_path_may_name_the_dataset(readers):
+    np.savez(readers / "x.npz", a=np.eye(3), known=np.tri(3))
+    np.testing.assert_array_equal(whole("npz,key=known:x.npz"), np.tri(3))
+    np.testing.assert_array_equal(whole("npz,key=known:x.npz", key="a"), np.eye(3))
+    fitted = nmfkit.fit("npz,key=a:x.npz", mask="npz,key=known:x.npz", rank=1, max_sweeps=3, out="known.zarr")
+    assert nmfkit.resume("known.zarr", max_sweeps=4).objective <= fitted.objective
+    with pytest.raises(UsageError, match="nowhere"):
+        open_source("npz,key=nowhere:x.npz")
+
+
 def test_what_is_streamed_is_not_turned(readers):
     h5py = pytest.importorskip("h5py")
     with h5py.File(readers / "x.h5", "w") as file:

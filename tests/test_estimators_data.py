@@ -203,6 +203,39 @@ def scaled(monkeypatch):
     return estimators.estimator("symnmf")
 
 
+def test_masked_entries_are_never_taken_for_known():
+    hidden = RNG.random(X.shape) < 0.2
+    masked = np.ma.array(np.where(hidden, 1e6, X), mask=hidden)
+    options = {"n_components": 3, "random_state": 0, "max_iter": 20}
+    e = NMF(missing="nan", **options).fit(masked)
+    np.testing.assert_allclose(e.objective_, NMF(**options).fit(X, mask=~hidden).objective_)
+    assert e.transform(masked).max() < 1e3
+    for call in (NMF(**options).fit, NMF(**options).partial_fit, NMF(**options).fit(X).transform):
+        with pytest.raises(ValueError, match=r"entries of X are masked: say missing='nan'"):
+            call(masked)
+    np.testing.assert_array_equal(NMF(**options).fit_transform(np.ma.array(X)), NMF(**options).fit_transform(X))
+
+
+def test_hidden_entries_have_no_part_in_a_random_start():
+    mask = RNG.random(X.shape) < 0.8
+    spoilt = np.where(mask, X, 1e6)
+    one, other = (NMF(3, init="random", random_state=0, max_iter=5).fit(x, mask=mask) for x in (X, spoilt))
+    np.testing.assert_array_equal(one.components_, other.components_)
+
+
+def test_batches_of_one_stream_have_one_loss():
+    e = NMF(3, random_state=0).partial_fit(X).set_params(beta_loss="kullback-leibler")
+    with pytest.raises(ValueError, match="so far were fitted with loss 'frobenius', and the loss is now 'kl'"):
+        e.partial_fit(X)
+    assert e.n_steps_ == 1
+
+
+@pytest.mark.parametrize("ranks", [np.array([2, 3]), "all", 2.0])
+def test_ranks_that_are_none(ranks):
+    with pytest.raises(ValueError, match="is neither a whole number ≥ 1, nor 'auto', nor None"):
+        NMF(ranks).fit(X)
+
+
 def test_a_registered_model_has_an_estimator(scaled):
     assert scaled.__name__ == "SymNMF"
     names = set(scaled().get_params())

@@ -395,6 +395,39 @@ def test_a_file_that_is_read_only_is_copied_and_not_changed(fitted, tmp_path, mo
     assert file.read_bytes() == before
 
 
+def test_what_leads_to_another_file_is_refused(fitted, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    file, other = cells(tmp_path / "cells.h5ad"), tmp_path / "other.h5"
+    with h5py.File(other, "w") as made:
+        made.create_group("obsm")
+    with h5py.File(file, "r+") as changed:
+        del changed["obsm"]
+        changed["obsm"] = h5py.ExternalLink("other.h5", "/obsm")
+    before = other.read_bytes()
+    with pytest.raises(SourceError, match=r"obsm leads to another file, other\.h5"):
+        write(fitted.path, into=file, in_place=True)
+    assert other.read_bytes() == before
+
+
+def test_names_stored_as_numbers_of_texts_are_matched(fitted, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    file = cells(tmp_path / "cells.h5ad")
+    with h5py.File(file, "r+") as changed:
+        name = changed["obs"].attrs["_index"]
+        del changed[f"obs/{name}"]
+        changed[f"obs/{name}/categories"] = np.array(ROWS, dtype=object)
+        changed[f"obs/{name}/codes"] = np.arange(M, dtype="i1")[::-1]
+    write(fitted.path, into=file, in_place=True)
+    with h5py.File(file) as found:
+        assert np.array_equal(found["obsm/X_nmf"][:], fitted.w[::-1])
+
+
+@pytest.mark.parametrize(("name", "told"), [("none.h5ad", "does not exist"), (".", "is no file")])
+def test_a_file_that_is_not_there_is_told(fitted, tmp_path, name, told):
+    with pytest.raises(SourceError, match=told):
+        write(fitted.path, into=tmp_path / name, in_place=True)
+
+
 def test_what_somebody_writes_into_the_file_meanwhile_is_kept(fitted, tmp_path, monkeypatch):
     file = cells(tmp_path / "cells.h5ad")
 
@@ -409,7 +442,7 @@ def test_what_somebody_writes_into_the_file_meanwhile_is_kept(fitted, tmp_path, 
 
 def test_a_damaged_file_is_refused_and_untouched(fitted, tmp_path):
     file = cells(tmp_path / "cells.h5ad")
-    whole, names = file.read_bytes(), "row, 1".encode()
+    whole, names = file.read_bytes(), b"row, 1"
     at = whole.index(names)
     file.write_bytes(whole[: at - 64] + b"\xff" * 96 + whole[at + 32 :])
     before = file.read_bytes()

@@ -131,6 +131,19 @@ def test_a_fit_that_breaks_off_is_told_with_its_last_sweep(install, tmp_path, ou
     assert (end.status, end.stopped_by, end.error, end.record.sweep) == (status, None, said, 3)
 
 
+def test_a_resumption_that_breaks_off_at_once_ends_where_it_began(install, tmp_path):
+    class Refusing(Watcher):
+        def stage(self, name):
+            raise ValueError(name)
+
+    heard = []
+    nmfkit.fit(X, out=tmp_path / "run.zarr", **QUICK)
+    install(listener(heard))
+    with pytest.raises(ValueError, match=r"."):
+        nmfkit.resume(tmp_path / "run.zarr", X, max_sweeps=18, watcher=Refusing())
+    assert (heard[-1][1].status, heard[-1][1].record.sweep) == ("failed", 15)
+
+
 def test_a_fit_refused_by_its_data_is_told_too(install):
     heard = []
     install(listener(heard))

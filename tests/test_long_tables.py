@@ -245,7 +245,7 @@ def test_two_delimiters_that_come_as_often_are_told(tmp_path):
 
 @pytest.mark.parametrize("first", ["u;i;3,5", "u;i;1_000", "u;i;NA", "u;i;-"])
 def test_a_first_value_that_nobody_can_read_is_no_header(tmp_path, first):
-    with pytest.raises(SourceError, match="line 1, column 3: .* is not a number"):
+    with pytest.raises(SourceError, match=r"line 1, column 3: .* is not a number"):
         long.read(str(put(tmp_path / "x.txt", f"{first}\nv;j;4\n")))
 
 

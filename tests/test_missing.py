@@ -10,27 +10,20 @@ import scipy.sparse as sp
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observations import MASK, WEIGHTS, divergence
 from small import COUNTS, QUICK, X, same
 
 import nmfkit
-from nmfkit.blocks import Dense
 from nmfkit.cli.app import app
 from nmfkit.errors import DataError, Incompatible, StoreError, UsageError
 from nmfkit.loop import Watcher
-from nmfkit.lowrank import LowRank
 from nmfkit.score import score
 from nmfkit.sources import open_source
 from nmfkit.sources.observed import Observed, observed
 from nmfkit.testing import Chunked
 from nmfkit.testing import strategies as some
 from nmfkit.testing.strategies import blocks_of
-from nmfkit.weighed import Weighed
-from nmfkit.weighted import weighted
-from nmfkit_plugins.beta.divergence import beta_divergence
 
-RNG = np.random.default_rng(3)
-MASK = (RNG.random(X.shape) < 0.6).astype(float)
-WEIGHTS = RNG.gamma(1.0, 1.0, X.shape)
 PLAIN = {"rule": "mu:extrapolate=no,joint=no"}
 LOSSES = {"frobenius": 2.0, "kl": 1.0, "is": 0.0, "beta:0.5": 0.5, "beta:3": 3.0}
 
@@ -59,15 +52,6 @@ def oracle(x, weights, beta, w, h, sweeps):
 
 def ratio(neg, pos):
     return np.divide(neg, pos, out=np.ones_like(neg), where=pos > 0)
-
-
-def divergence(x, y, beta):
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if beta == 1:
-            return np.where(x > 0, x * np.log(x / y), 0) - x + y
-        if beta == 0:
-            return x / y - np.log(x / y) - 1
-    return (x**beta + (beta - 1) * y**beta - beta * x * y ** (beta - 1)) / (beta * (beta - 1))
 
 
 # --- what is minimised --------------------------------------------------------------------------------------
@@ -100,52 +84,6 @@ def test_every_way_to_say_it_is_the_same_fit(loss):
     stored = sp.csr_array((COUNTS[MASK > 0], np.nonzero(MASK)), shape=X.shape)  # zeros among them
     assert (stored.data == 0).any()
     same(nmfkit.fit(stored, missing="absent", **given_), nmfkit.fit(COUNTS, mask=MASK, **given_))
-
-
-@pytest.mark.parametrize("loss", ["frobenius", "kl", "beta:0.5"])
-def test_little_is_left_of_a_sparse_matrix_without_loss(loss):
-    # A row that is all hidden but for one entry, rows and columns that count next to nothing: no sum over what is
-    # left may be had by taking what is hidden from the sum over everything.
-    x = COUNTS.astype(np.float32)
-    mask = MASK.copy()
-    mask[3], mask[:, 5] = 0, 0
-    mask[3, 5] = mask[3, np.argmax(x[3])] = 1
-    weights = np.ones_like(X)
-    weights[7], weights[:, 9] = 1e-9, 1e-8
-    for given_ in ({"mask": RNG.random(X.shape) < 0.02}, {"mask": mask}, {"weights": weights}):
-        known = {"loss": loss, **QUICK, "seed": 2, **given_}
-        fitted = nmfkit.fit(sp.csr_array(x), **known)
-        same(fitted, nmfkit.fit(x, **known))
-        assert (np.diff(fitted.history.objective) <= 1e-5 * fitted.history.objective[:-1]).all()
-
-
-@pytest.mark.parametrize("loss", ["frobenius", "kl", "beta:0.5"])
-def test_a_row_of_a_sparse_matrix_of_which_nearly_all_is_nan(loss):
-    x = COUNTS.astype(np.float32)
-    x[3, :], x[4, :] = np.nan, np.nan
-    x[3, 5] = 2.0
-    known = {"loss": loss, **QUICK, "missing": "nan", "max_sweeps": 30, "rule": "mu:extrapolate=no"}
-    fitted = nmfkit.fit(sp.csr_array(x), **known)
-    assert (np.diff(fitted.history.objective) <= 1e-5 * fitted.history.objective[:-1]).all()
-    np.testing.assert_allclose(fitted.objective, nmfkit.fit(x, **known).objective, rtol=1e-3)
-
-
-@pytest.mark.parametrize("beta", [-1, -0.5, 0, 0.5, 1.5, 3])
-def test_what_is_missing_counts_exactly_nothing(beta):
-    # Powers of a ŷ far from the data's scale are large: their differences are not zero but rounding.
-    loss = beta_divergence(beta)
-    rng = np.random.default_rng(0)
-    w, h = (rng.random((40, 3)) + 0.1).astype(np.float32), (rng.random((3, 30)) + 0.1).astype(np.float32)
-    x = (w @ h * rng.gamma(20, 0.05, (40, 30))).astype(np.float32)
-    w[0], h[:, 1] = (1e-18, 1e9) if beta < 1 else (1e9, 1e-18)
-    mask = np.ones_like(x)
-    mask[0], mask[:, 1] = 0, 0
-    block = Weighed(Dense(x * mask), mask, binary=True)
-    y = LowRank(w, h)
-    expected = np.sum((mask * divergence(*(a.astype(float) for a in (x, w @ h)), beta))[1:, [0, *range(2, 30)]])
-    found = weighted(loss, 1.0)
-    np.testing.assert_allclose(found.value(block, y), expected, rtol=1e-4)
-    np.testing.assert_allclose(found.pulled(block, y, left=True, right=True).value, expected, rtol=1e-4)
 
 
 def test_entries_that_are_not_stored_are_missing_for_itakura_saito_too():
@@ -365,7 +303,7 @@ def test_refuses(what):
 
 
 def test_what_works_is_named():
-    with pytest.raises(Incompatible, match="what would work.*--rule mu"):
+    with pytest.raises(Incompatible, match=r"what would work.*--rule mu"):
         nmfkit.fit(X, mask=MASK, rule="hals", **QUICK)
     assert nmfkit.fit(X, mask=MASK, **QUICK).problem.rule == "mu"
 

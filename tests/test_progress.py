@@ -153,6 +153,19 @@ def test_lines_are_sparse_where_there_is_no_terminal(capsys, monkeypatch):
     assert lines[0].startswith("sweep 9 of 100, at most ")
 
 
+def test_a_fit_goes_on_where_nobody_reads_its_notes(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(progress.sys, "stderr", Closed())
+    meter = progress.Lines(100)
+    meter.note("something")
+    meter._told -= 60
+    meter.sweep(State(None, None, None, history(3)))
+    assert meter.done == 3
+
+
 def test_a_stage_that_is_long_says_how_long(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -398,6 +399,85 @@ def test_few_components_and_rows(rank, tmp_path):
     nmfkit.fit(tmp_path / "x.npy", rank=rank, max_sweeps=1, out=tmp_path / "a.zarr")
     write_report(tmp_path / "a.zarr", tmp_path / "a.html")
     check(tmp_path / "a.html")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
+def test_what_rounding_leaves_is_no_caution(shape, tmp_path):
+    np.save(tmp_path / "x.npy", matrix(*shape, rank=1))
+    nmfkit.fit(tmp_path / "x.npy", rank=1, out=tmp_path / "a.zarr")
+    write_report(tmp_path / "a.zarr", tmp_path / "a.html")
+    check(tmp_path / "a.html")
+    assert cautions(study(tmp_path / "a.zarr")) == []
+
+
+def test_an_objective_that_rose_is_a_caution():
+    result = nmfkit.fit(matrix(30, 9), rank=2, max_sweeps=3)
+    first = result.state.history[0]
+    risen = replace(result.state.history[-1], objective=2 * first.objective)
+    state = replace(result.state, history=(*result.state.history[:-1], risen))
+    assert "rose" in [c.kind for c in cautions(study(replace(result, state=state)))]
+
+
+def test_ten_sweeps_never_lower_the_objective_by_more_than_it_was():
+    result = nmfkit.fit(matrix(30, 9), rank=2, tol=0, max_sweeps=12)
+    objective = result.history.objective
+    assert objective[1] > 2 * objective[-1]  # or this shows nothing
+    first = next(c for c in cautions(study(result)) if c.kind == "not-converged")
+    part = 100 * (1 - objective[-1] / objective[-11])
+    told = float(re.search(r"lowered the objective by ([\d.]+) %", first.text).group(1))
+    assert told == pytest.approx(part, abs=0.5)
+
+
+def test_a_consensus_is_no_fit_that_did_not_converge(tmp_path):
+    np.save(tmp_path / "x.npy", matrix(30, 12))
+    made = nmfkit.consensus(tmp_path / "x.npy", 3, replicates=4, max_sweeps=50, out=tmp_path / "c.zarr")
+    found = study(tmp_path / "c.zarr")
+    told = cautions(found)
+    assert told[0].kind == "consensus"
+    assert not [c for c in told if c.command]
+    write_report(tmp_path / "c.zarr", tmp_path / "c.html")
+    check(tmp_path / "c.html")
+    text = (tmp_path / "c.html").read_text()
+    assert "Convergence" not in text
+    assert "max-sweeps" not in text
+    for size, width in zip(made.clusters.sizes, made.clusters.silhouette, strict=True):
+        assert f'<td class="n">{size}</td><td class="n">{width:.2f}</td>' in text
+    about = {**made.result.attributes["consensus"], "sizes": [4, 4, 1], "dropped": 3}
+    other = study(replace(made.result, attributes={**made.result.attributes, "consensus": about}))
+    assert [c.kind for c in cautions(other)][:3] == ["consensus", "dropped", "rare"]
+    nmfkit.resume(tmp_path / "c.zarr", max_sweeps=2)
+    assert "consensus" not in [c.kind for c in cautions(study(tmp_path / "c.zarr"))]
+    assert "not-converged" in [c.kind for c in cautions(study(tmp_path / "c.zarr"))]
+
+
+def test_other_data_are_no_reason_to_fit_anew(tmp_path):
+    np.save(tmp_path / "x.npy", matrix(30, 9))
+    nmfkit.fit(tmp_path / "x.npy", rank=2, out=tmp_path / "a.zarr")
+    np.save(tmp_path / "x.npy", matrix(30, 9, seed=1))
+    told = next(c.text for c in cautions(study(tmp_path / "a.zarr")) if c.kind == "no-data")
+    assert told.endswith("are not those that the run was fitted to (30 × 9).")
+
+
+@pytest.mark.parametrize("labels", ["a\n" * 10 + "\n" * 10, "".join(f"{i}\n" for i in range(200)), "\n" * 7])
+def test_only_labels_that_are_told_apart_count(labels, tmp_path):
+    count = len(labels.splitlines())
+    np.save(tmp_path / "x.npy", matrix(count, 9))
+    nmfkit.fit(tmp_path / "x.npy", rank=2, out=tmp_path / "a.zarr", max_sweeps=30)
+    (tmp_path / "labels.txt").write_text(labels)
+    made = write_report(tmp_path / "a.zarr", tmp_path / "a.html", labels=str(tmp_path / "labels.txt"))
+    check(tmp_path / "a.html")
+    run = nmfkit.load(tmp_path / "a.zarr")
+    leading = np.argmax(run.w * run.h.sum(axis=1), axis=1)
+    if made["labels"] is None:
+        assert not labels.strip()
+        return
+    told = study(tmp_path / "a.zarr", labels=str(tmp_path / "labels.txt")).labels
+    groups = {g: [] for g in set(leading)}
+    for code, group in zip(told.codes, leading, strict=True):
+        if not told.names[code].startswith("("):
+            groups[group].append(code)
+    most = sum(max(np.bincount(g)) for g in groups.values() if g)
+    assert made["labels"]["purity"] == pytest.approx(most / sum(map(len, groups.values())))
 
 
 # --- refusals -----------------------------------------------------------------------------------------------

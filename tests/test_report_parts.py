@@ -394,6 +394,8 @@ def test_axis_numbers_are_few_and_within(count, most):
     ("value", "text"),
     [
         (0, "0"),
+        (float("inf"), ""),
+        (float("nan"), ""),
         (-0.25, "−0.25"),
         (1234.5, "1,234"),
         (20000, "20,000"),

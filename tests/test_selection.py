@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from clusters import cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from typer.testing import CliRunner
 
 import nmfkit
 from nmfkit.cli.app import app
+from nmfkit.cli.text import plain
 from nmfkit.errors import DataError, StoreError, UsageError
 from nmfkit.selection import schedule
 from nmfkit.selection.advice import advise, within_one_error
@@ -173,6 +176,19 @@ def test_no_replicate_outweighs_the_others():
     assert advise([rows[0], replace(rows[1], silhouette=0.1)]).least == 4
 
 
+def test_replicates_without_a_loss_do_not_count():
+    some = [row(2, [0.7, np.nan, 0.72, 0.7]), row(3, [0.5, 0.4, 0.5, 0.5]), row(4, [0.9, 0.1, np.nan, 0.9])]
+    assert advise(some).rank == 3
+    found = advise([row(2, [np.nan] * 4), row(3, [0.5, np.nan] * 2)])
+    assert (found.rank, found.least) == (2, 2)
+    assert "tells nothing" in found.why
+
+
+def test_predictions_that_are_exact_are_equal():
+    found = advise([row(2, FAR), row(3, [1e-14] * 4), row(4, [1e-18] * 4, 0.5, 0.3)])
+    assert (found.rank, found.least, found.candidates) == (3, 3, (3, 4))
+
+
 def test_what_the_ranks_cannot_tell_is_said():
     assert "try higher" in advise([row(2, FAR), row(3, NEAR)]).why
     assert "try lower" in advise([row(2, NEAR), row(3, FAR)]).why
@@ -205,6 +221,33 @@ def test_finds_the_planted_rank_for_every_seed(kind, loss, rank, seed):
 def test_rank_of_21_breast_cancers(data_dir):
     found = nmfkit.select_rank(data_dir / "biology" / "counts_21breast.csv", "2:10", loss="kl")
     assert 4 <= found.rank <= 6, found.why
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1])
+@pytest.mark.parametrize("loss", ["frobenius", "kl"])
+def test_a_constant_matrix_has_the_lowest_rank(value, loss):
+    found = nmfkit.select_rank(np.full((12, 9), value), "1:3", loss=loss, **QUICK)
+    assert found.rank == 1, found.why
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kl"])
+def test_data_of_exact_rank(loss):
+    rng = np.random.default_rng(1)
+    x = rng.gamma(0.3, 1, (20, 3)) @ rng.gamma(0.3, 1, (3, 15))
+    found = nmfkit.select_rank(x, "2:4", loss=loss, replicates=3, max_sweeps=400)
+    assert found.rank == 3, found.why
+
+
+def test_a_matrix_of_which_nothing_is_hidden():
+    found = nmfkit.select_rank(np.array([[3.0, 1.0], [1.0, 2.0]]), "1:2", share=1e-6, **QUICK)
+    assert found.rank == 1
+    assert np.isnan(found.table[0].relative)
+    json.dumps(plain(found.as_dict()), allow_nan=False)
+
+
+def test_a_replicate_that_hides_everything_is_named():
+    with pytest.raises(DataError, match=r"without the 0\.5 of its entries that replicate \d+ hides, the matrix"):
+        nmfkit.select_rank(np.array([[3.0, 0.0]]), "1", share=0.5, replicates=20, max_sweeps=3)
 
 
 def test_interrupted_and_restarted_is_uninterrupted(tmp_path, monkeypatch):
@@ -317,6 +360,40 @@ def test_a_fit_that_cannot_be_read_is_named(tmp_path):
     shutil.rmtree(tmp_path / "s.zarr" / "fits" / "rank-2-replicate-0-whole" / "h")
     with pytest.raises(StoreError, match="rank-2-replicate-0-whole"):
         nmfkit.select_rank(counts(), "2", **options)
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+@pytest.mark.parametrize("array", ["h/c/0/0", "labels/c/0"])
+def test_a_damaged_fit_is_refused_and_can_be_done_again(array, damage, tmp_path):
+    options = {"replicates": 2, "max_sweeps": 5, "out": tmp_path / "s.zarr"}
+    before = nmfkit.select_rank(counts(), "2", **options)
+    fit = tmp_path / "s.zarr" / "fits" / "rank-2-replicate-1-whole"
+    # Of a chunk that is not there zarr makes zeros.
+    (fit / array).unlink() if damage is None else (fit / array).write_bytes(damage)
+    with pytest.raises(StoreError, match=r"rank-2-replicate-1-whole cannot be read: .*remove it"):
+        nmfkit.select_rank(counts(), "2", **options)
+    shutil.rmtree(fit)
+    assert nmfkit.select_rank(counts(), "2", **options).table[0].losses == before.table[0].losses
+
+
+def test_a_full_disk_keeps_the_fits_that_are_done(tmp_path, monkeypatch):
+    written, create = [], zarr.Group.create_array
+
+    def full(self, name, **options):
+        if len(written) == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(name)
+        return create(self, name, **options)
+
+    options = {"replicates": 3, "max_sweeps": 20, "out": tmp_path / "s.zarr", "threads": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Group, "create_array", full)
+        with pytest.raises(StoreError, match="the disk is full"):
+            nmfkit.select_rank(counts(), "2:3", **options)
+    assert len(SelectionStore(tmp_path / "s.zarr").jobs()) == 3
+    assert [p.name for p in (tmp_path / "s.zarr").iterdir() if p.name.startswith(".")] == []
+    again = nmfkit.select_rank(counts(), "2:3", **options)
+    assert again.table[1:] == nmfkit.select_rank(counts(), "2:3", replicates=3, max_sweeps=20).table[1:]
 
 
 def test_named_rules_serve_fits_of_all_entries(tmp_path):

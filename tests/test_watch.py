@@ -406,6 +406,12 @@ def test_at_a_uri_nothing_is_nothing(tmp_path):
         look(f"memory://{tmp_path.name}/no.zarr")
 
 
+def test_a_file_is_no_run(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"")
+    with pytest.raises(StoreError, match="is a file, and a run is a folder"):
+        look(tmp_path / "a.npy")
+
+
 def test_a_damaged_mark_is_told(tmp_path):
     (tmp_path / ".a.zarr.progress").write_bytes(b"\x00")
     shown = run(tmp_path / "a.zarr", "--once")

@@ -96,4 +96,6 @@ def _detail(error: BaseException) -> str:
 
 
 def _warn(message: Warning | str, *_place: Any, **_more: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    from nmfkit.cli.terminal import say  # not above: every command's --help comes by here, and this needs NumPy
+
+    say(f"warning: {message}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from nmfkit.cli.course import pace_text, place_text, stage_text
 from nmfkit.cli.sparkline import RAMP, sparkline
-from nmfkit.cli.terminal import spelt
+from nmfkit.cli.terminal import say
 from nmfkit.cli.text import number
 from nmfkit.hookspecs import FitDescription
 from nmfkit.loop import WINDOW, State, Watcher
@@ -160,7 +160,7 @@ class Lines(Meter):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        print(spelt(text, sys.stderr), file=sys.stderr, flush=True)
+        say(text)
 
     def say_notes(self) -> None:
         """Print the cautions as notes."""

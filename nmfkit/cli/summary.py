@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import Any
 
 from nmfkit.cli.options import Output
 from nmfkit.cli.progress import Meter
@@ -73,9 +75,17 @@ def parts(result: Result) -> str:
     return ", ".join(pieces)
 
 
+def consensus_of(result: Result) -> Mapping[str, Any] | None:
+    """What a run that `consensus` wrote holds about itself; None for a fit, one that went on from a consensus too."""
+    about: Mapping[str, Any] | None = result.attributes.get("consensus")
+    return about if result.state.sweep == 0 else None
+
+
 def why(result: Result) -> str:
     """Why the fit stopped, as a clause."""
     problem = result.problem
+    if (about := consensus_of(result)) is not None:
+        return f"a consensus of {about['replicates']:,} replicates"
     reasons = {
         "converged": f"converged to --tol {problem.tol:g}",
         "max-sweeps": "the most that --max-sweeps allows",

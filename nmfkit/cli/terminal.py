@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import IO
 
 from nmfkit.cli.sparkline import PLAIN, RAMP
 
 SPELT = str.maketrans({"·": "-", "×": "x", "≈": "~", "…": "...", "–": "-", "≤": "<=", "≥": ">="})
+
+
+def say(text: str) -> None:
+    """Print a line on standard error. Where nobody reads that any more, the work goes on: no fit is lost for a note."""
+    with suppress(OSError):
+        print(spelt(text, sys.stderr), file=sys.stderr, flush=True)
 
 
 def ramp_of(stream: IO[str]) -> str:

@@ -90,9 +90,9 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ranks = self.n_components if isinstance(self.n_components, list | tuple) else (self.n_components,)
         return {"model": self._model, **taken, "ranks": ranks, "model_options": self._model_options()}
 
-    def _start(self, x: Any, rank: int, w: Any, h: Any) -> dict[str, Any]:
-        """Starting factors."""
-        del x, rank
+    def _start(self, x: Any, rank: int, w: Any, h: Any, *, whole: bool) -> dict[str, Any]:
+        """Starting factors; `whole` where every entry of `x` counts alike."""
+        del x, rank, whole
         return {"w": w, "h": h}
 
     def _model_options(self) -> Mapping[str, Any]:
@@ -105,10 +105,11 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             x = matrix_of(self, X, reset=True)
             fields = {**self._fields(x.shape, h), **self._common()}
             given = {name: value for name, value in observed.items() if value is not None}
+            start = self._start(x, fields["ranks"][0], w, h, whole=not given and self.missing == "none")
             result = nmfkit.fit(
                 x,
                 **fields,
-                **self._start(x, fields["ranks"][0], w, h),
+                **start,
                 **given,
                 missing=self.missing,
                 watcher=watcher_of(self.verbose),

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_non_negative
 from nmfkit.estimators.errors import ParameterError
 from nmfkit.protocols import Source
 from nmfkit.sources import is_source, open_source
-from nmfkit.sources.observed import holes
+from nmfkit.sources.observed import filled, holes
 
 OPENED = frozenset({"anndata", "dask", "zarr"})
 """Libraries whose objects are opened, not turned into arrays."""
@@ -33,11 +33,20 @@ def matrix_of(estimator: Any, x: Any, *, reset: bool) -> Any:
         source = open_source(x, key=estimator.key, dtype=estimator.dtype, missing=holes(estimator.missing))
         (_note_features if reset else _compare_features)(estimator, source)
         return source
+    x = _unmasked(x, estimator.missing)
     dtypes = [np.float64, np.float32] if estimator.dtype is None else estimator.dtype
     finite = "allow-nan" if estimator.missing == "nan" else True
     checked = _validated(estimator, x, reset=reset, finite=finite, accept_sparse="csr", dtype=dtypes)
     check_non_negative(checked, type(estimator).__name__)
     return checked
+
+
+def _unmasked(x: Any, missing: str) -> Any:
+    """`x` with NaN where a masked array is masked, if that stands for missing entries; scikit-learn drops masks."""
+    if np.ma.is_masked(x) and missing != "nan":
+        count = int(np.sum(np.ma.getmaskarray(x)))
+        raise ParameterError(f"{count:,} entries of X are masked: say missing='nan' to leave them out, or fill them")
+    return filled(x, missing)
 
 
 def _validated(estimator: Any, x: Any, *, finite: Any, **checks: Any) -> Any:

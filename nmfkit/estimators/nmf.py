@@ -11,7 +11,7 @@ from nmfkit.estimators.base import ModelEstimator, rows_of
 from nmfkit.estimators.errors import as_value_errors
 from nmfkit.estimators.inputs import matrix_of
 from nmfkit.estimators.starts import drawn, given
-from nmfkit.estimators.stream import advance
+from nmfkit.estimators.stream import Stream, advance
 from nmfkit.executors.machine import Machine
 from nmfkit.result import Result
 
@@ -122,9 +122,13 @@ class NMF(ModelEstimator):
             if first:
                 self._stream = None
             rank = parameters.rank(self, x.shape[1], H) if first else self.n_components_
-            h = self._start(x, rank, None, H).get("h") if first else self.components_
+            whole = self.missing == "none"
+            h = self._start(x, rank, None, H, whole=whole).get("h") if first else self.components_
+            before: Stream | None = self.__dict__.get("_stream")
+            if before is not None:
+                parameters.refuse_other_loss(self, before.encoder.problem.loss)
             stream = advance(
-                self._stream,
+                before,
                 x,
                 partial(self._stream_fields, rank, x.shape, h is not None),
                 h=h,
@@ -163,9 +167,9 @@ class NMF(ModelEstimator):
         # Scikit-learn's mu compares errors √(2 loss), which fall half as fast as losses.
         return {**common, "tol": 2 * self.tol} if self.solver == "mu" else common
 
-    def _start(self, x: Any, rank: int, w: Any, h: Any) -> dict[str, Any]:
+    def _start(self, x: Any, rank: int, w: Any, h: Any, *, whole: bool) -> dict[str, Any]:
         found = given(self.init, w, h)
-        if found or parameters.init(self, rank, x.shape) != "random" or self.missing != "none":
+        if found or parameters.init(self, rank, x.shape) != "random" or not whole:
             return found
         return drawn(x, rank, self.random_state)
 

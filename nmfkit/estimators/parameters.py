@@ -11,6 +11,7 @@ import numpy as np
 
 from nmfkit.errors import Caution
 from nmfkit.estimators.errors import ParameterError
+from nmfkit.problem import part_text
 
 LOSSES = {"frobenius": "frobenius", "kullback-leibler": "kl", "itakura-saito": "is"}
 SOLVERS = ("cd", "mu")
@@ -39,7 +40,7 @@ def faults(estimator: Any) -> list[str]:
         found.append("alpha_W and l1_ratio are numbers")
     if not _is_count(estimator.max_iter):
         found.append(f"max_iter {estimator.max_iter!r} is not a whole number ≥ 1")
-    if estimator.n_components not in (None, "auto") and not _is_count(estimator.n_components):
+    if not (estimator.n_components is None or _is_auto(estimator.n_components) or _is_count(estimator.n_components)):
         found.append(f"n_components {estimator.n_components!r} is neither a whole number ≥ 1, nor 'auto', nor None")
     forget = estimator.forget_factor
     if not (forget is None or (_is_number(forget) and 0 < forget <= 1)):
@@ -57,6 +58,15 @@ def refuse(estimator: Any) -> None:
         warnings.warn("shuffle has no effect: rules of nmfkit visit components in order", Caution, stacklevel=5)
 
 
+def refuse_other_loss(estimator: Any, before: Any) -> None:
+    """Raise `ParameterError` where batches so far were judged by another loss: sums of the two mean nothing."""
+    if (now := loss(estimator)) != before:
+        raise ParameterError(
+            f"the batches so far were fitted with loss {part_text(before)!r}, and the loss is now {part_text(now)!r}: "
+            "go on with the same, or fit a clone anew"
+        )
+
+
 def loss(estimator: Any) -> Any:
     """`loss`, or what `beta_loss` means."""
     if estimator.loss is not None:
@@ -67,9 +77,9 @@ def loss(estimator: Any) -> Any:
 
 def rank(estimator: Any, n_features: int, h: Any) -> int:
     """The number of components: that of a given H, or of all features, where `n_components` leaves it open."""
-    if estimator.n_components == "auto" and estimator.init == "custom" and h is not None:
+    if _is_auto(estimator.n_components) and estimator.init == "custom" and h is not None:
         return len(h)
-    return n_features if estimator.n_components in (None, "auto") else int(estimator.n_components)
+    return int(estimator.n_components) if _is_count(estimator.n_components) else n_features
 
 
 def init(estimator: Any, rank: int, shape: tuple[int, int]) -> str:
@@ -103,6 +113,10 @@ def _elastic(weight: float, ratio: float) -> list[str]:
 
 def _listed(parts: Any) -> Sequence[Any]:
     return parts if isinstance(parts, list | tuple) else (parts,)
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _is_count(value: Any) -> bool:

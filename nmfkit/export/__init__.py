@@ -13,6 +13,7 @@ from nmfkit.errors import UsageError
 from nmfkit.export.contents import Contents
 from nmfkit.export.place import DESCRIPTION, check_place, placed
 from nmfkit.result import Result, load
+from nmfkit.sources.observed import data_places
 
 FORMATS = ("npz", "csv", "parquet", "h5ad")
 SINGLE = {".npz": "npz", ".h5ad": "h5ad"}
@@ -63,7 +64,7 @@ def export(
             str(target), chosen, (str(target.expanduser().absolute()),), result.shape, (*contents.notes, *notes)
         )
     assert out is not None
-    final = check_place(str(out), overwrite=overwrite, keep=[result.path, result.attributes["source"]["uri"]])
+    final = check_place(str(out), overwrite=overwrite, keep=[result.path, *data_places(result.attributes["source"])])
     single = final.suffix.lower() in SINGLE
     with placed(final, folder=not single, overwrite=overwrite) as aside:
         if single:

@@ -17,6 +17,8 @@ from nmfkit.errors import DataError, SourceError, StoreError, UsageError
 from nmfkit.export.as_h5ad import OURS, encoded, keys, library, put_factors
 from nmfkit.export.contents import FORMAT, Contents
 from nmfkit.export.place import check_place, placed
+from nmfkit.sources.names import coded
+from nmfkit.sources.observed import data_places
 from nmfkit.sources.staging import local_path
 
 SHOWN = 3
@@ -31,6 +33,9 @@ def add_to(contents: Contents, source: Path, target: Path, *, in_place: bool, ov
     factors already without `overwrite`, or where `target` may not be replaced.
     """
     origin = local_path(str(source))
+    if not origin.is_file():
+        raise SourceError(f"{origin} {'is no file' if origin.exists() else 'does not exist'}")
+    before = _stamp(origin)
     rows, features, notes = _matched(contents, origin, overwrite=overwrite)
     if in_place:
         final = origin
@@ -40,12 +45,10 @@ def add_to(contents: Contents, source: Path, target: Path, *, in_place: bool, ov
         final = local_path(str(target))
         if final == origin:
             raise UsageError(f"{target} is the file itself; to change that, leave -o out and say --in-place")
-        check_place(
-            final, overwrite=overwrite, keep=[contents.result.path, contents.result.attributes["source"]["uri"]]
-        )
+        needed = [contents.result.path, *data_places(contents.result.attributes["source"])]
+        check_place(final, overwrite=overwrite, keep=needed)
     # What stands in place of itself is ours to replace, by name.
     with placed(final, folder=False, overwrite=overwrite, replacing=in_place) as aside:
-        before = _stamp(origin)
         shutil.copyfile(origin, aside)
         with _readable(origin, RuntimeError, KeyError), library().File(aside, "r+") as file:
             _mark(file, made=not in_place)
@@ -100,6 +103,7 @@ def _matched(contents: Contents, path: Path, *, overwrite: bool) -> tuple[Array 
     except OSError as error:
         raise SourceError(f"{path} cannot be read as an HDF5 file: {error}") from error
     with file, _readable(path, OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError):
+        _refuse_links(path, file)
         obs, var = _index(path, file, "obs"), _index(path, file, "var")
         if not overwrite and (there := [key for key in keys(contents) if key in file]):
             raise StoreError(f"{path} holds {', '.join(there)} already; pass --overwrite to replace that")
@@ -108,6 +112,14 @@ def _matched(contents: Contents, path: Path, *, overwrite: bool) -> tuple[Array 
     rows, said_of_rows = _order(path, "row", "obs", result.row_names, obs)
     features, said_of_features = _order(path, "feature", "var", result.feature_names, var)
     return rows, features, said_of_rows + said_of_features
+
+
+def _refuse_links(path: Path, file: Any) -> None:
+    """Raise `SourceError` where what is written would end up in another file."""
+    for folder in ("obsm", "varm", "uns"):
+        link = file.get(folder, getlink=True)
+        if isinstance(link, library().ExternalLink):
+            raise SourceError(f"{path}: {folder} leads to another file, {link.filename}, which is not changed")
 
 
 def _refuse_shape(contents: Contents, path: Path, found: tuple[int, int]) -> None:
@@ -126,6 +138,9 @@ def _index(path: Path, file: Any, frame: str) -> list[str]:
     name = None if group is None or not hasattr(group, "keys") else group.attrs.get("_index", "_index")
     index = None if name is None else group.get(name)
     if index is not None and hasattr(index, "keys"):
+        if "codes" in index:
+            names: list[str] = coded(index["categories"][:], index["codes"][:]).tolist()
+            return names
         index = index.get("values")  # with a mask of missing values beside it
     if index is None:
         raise SourceError(

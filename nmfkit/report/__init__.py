@@ -21,6 +21,7 @@ from nmfkit.parts import suggestion
 from nmfkit.report.agreement import adjusted_rand, purity
 from nmfkit.report.cautions import cautions
 from nmfkit.report.figures.style import drawing, rendered, say_indices
+from nmfkit.report.labels import told_apart
 from nmfkit.report.output import check_file, write_file
 from nmfkit.report.study import Study, study
 from nmfkit.result import Result
@@ -130,7 +131,7 @@ def _in_plain_values(found: Study) -> dict[str, Any]:
             "most_like": match.nearest,
             "most_like_cosine": match.nearest_cosine,
         }
-    if main.weights is not None and main.weights.table is not None:
-        table = main.weights.table
-        values["labels"] = {"purity": purity(table), "adjusted_rand": adjusted_rand(table)}
+    if found.labels is not None and main.weights is not None and main.weights.table is not None:
+        table = told_apart(found.labels, main.weights.table)
+        values["labels"] = {"purity": purity(table), "adjusted_rand": adjusted_rand(table)} if table.sum() else None
     return values

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nmfkit.cli.summary import consensus_of
 from nmfkit.loop import WINDOW
 from nmfkit.problem import Problem, part_text
 from nmfkit.report.study import Components, Study
@@ -17,6 +18,9 @@ TWIN = 0.95
 """Cosine from which on two components count as one another's twin."""
 DEAD = 1e-9
 """Share below which a component is dead: rules that zero traps keep entries a little above it."""
+DROPPED, FEW = 0.1, 0.5
+"""Of the components of a consensus' replicates, the part that may be dropped without a word; of the replicates, the
+part in which a component should be found."""
 SHOWN = 6
 """Components, pairs or names that a sentence lists at most."""
 
@@ -33,6 +37,7 @@ class Caution:
 def cautions(study: Study) -> list[Caution]:
     """Everything of that kind, what matters most first."""
     return [
+        *_of_consensus(study.result),
         *_unfinished(study.result),
         *_of_components(study.main),
         *_of_data(study),
@@ -42,14 +47,39 @@ def cautions(study: Study) -> list[Caution]:
     ]
 
 
+def _of_consensus(result: Result) -> Iterator[Caution]:
+    about = consensus_of(result)
+    if about is None:
+        return
+    yield Caution(
+        "consensus",
+        f"This is a consensus of {about['replicates']:,} replicates, not a single fit: H is made of medians, and W is "
+        "fitted to it.",
+    )
+    dropped, of, sizes = about["dropped"], about["components"], about["sizes"]
+    if dropped > DROPPED * of:
+        yield Caution(
+            "dropped",
+            f"{dropped:,} of {of:,} components of the replicates were dropped, because few others are like them: the "
+            "rank may be too high.",
+        )
+    if few := [k for k, size in enumerate(sizes) if size < FEW * about["replicates"]]:
+        yield Caution(
+            "rare",
+            f"Rare: of {len(sizes)} components, {len(few)} {'is' if len(few) == 1 else 'are'} found in fewer than half "
+            f"of the replicates (index {', '.join(map(str, few[:SHOWN]))}{', …' if len(few) > SHOWN else ''}).",
+        )
+
+
 def _unfinished(result: Result) -> Iterator[Caution]:
+    if consensus_of(result) is not None:
+        return
     problem, sweeps = result.problem, result.state.sweep
     again = f"nmfkit resume {shlex.quote(result.path or 'RUN.zarr')}"
     history = result.history.objective
     left = ""
     if len(history) > WINDOW:
-        change = (history[-1 - WINDOW] - history[-1]) / max(abs(history[-1]), np.finfo(np.float64).tiny)
-        left = f"; the last {WINDOW} sweeps still lowered the objective by {100 * change:.2g} %"
+        left = f"; the last {WINDOW} sweeps {_gain(float(history[-1 - WINDOW]), float(history[-1]))}"
     if result.stopped_by is None:
         yield Caution("interrupted", f"The run is not finished: this is its last checkpoint{left}.", again)
     elif result.stopped_by == "max-sweeps":
@@ -65,10 +95,26 @@ def _unfinished(result: Result) -> Iterator[Caution]:
             f"Not converged: the time limit ended the fit{left}.",
             f"{again} --time-limit {problem.time_limit:g}",
         )
-    if len(history) > 1 and history[-1] > np.min(history) + 1e-9 * abs(history[-1]):
+    if len(history) > 1 and history[-1] > np.min(history) + 1e-9 * abs(history[-1]) + _rounding(result):
         yield Caution(
             "rose", f"The objective ended at {history[-1]:.6g}, above its lowest value {np.min(history):.6g}."
         )
+
+
+def _gain(before: float, now: float) -> str:
+    """What sweeps did to the objective, as a part of what it was."""
+    part = 100 * (before - now) / max(abs(before), abs(now), np.finfo(np.float64).tiny)
+    if part <= 0:
+        return "did not lower the objective"
+    return f"still lowered the objective by {f'{part:.2g}' if part < 10 else f'{part:.0f}'} %"
+
+
+def _rounding(result: Result) -> float:
+    """What rounding may change of the objective: it is a difference of numbers of the size of the data's."""
+    dtype = result.problem.dtype or result.attributes["source"]["dtype"]
+    eps = np.finfo(dtype).eps if np.issubdtype(dtype, np.floating) else np.finfo(np.float64).eps
+    squares = result.attributes["source"].get("sums", {}).get("squares", 0.0)
+    return 100 * float(eps) * max(float(squares), float(np.max(np.abs(result.history.objective))))
 
 
 def _of_components(found: Components) -> Iterator[Caution]:

@@ -31,6 +31,11 @@ class Labels:
     notes: tuple[str, ...] = ()
 
 
+def told_apart(labels: Labels, table: Array) -> Array:
+    """The rows of `table` (labels, r) whose samples do have a label, and one that is not pooled with others."""
+    return table[[name not in (UNLABELLED, OTHERS) for name in labels.names]]
+
+
 def read_labels(text: str, count: int, row_names: Sequence[str] | None) -> Labels:
     """The labels of `count` rows in `FILE` or `FILE:COLUMN`.
 

@@ -12,6 +12,7 @@ from nmfkit.report.agreement import adjusted_rand, purity
 from nmfkit.report.figures.samples import by_label, label_parts, sample_map, sample_table
 from nmfkit.report.html import Html, el, join, name_of
 from nmfkit.report.images import picture
+from nmfkit.report.labels import told_apart
 from nmfkit.report.study import Components, Study
 from nmfkit.report.tables import table
 
@@ -20,6 +21,9 @@ def coefficients(study: Study, found: Components) -> Html:
     """The samples as points, as a table of colours, and by their labels."""
     weights = found.weights
     assert weights is not None
+    if found.rank == 1:
+        return el("p", "There is but one component, so every sample is made of it alone: samples differ in its weight, "
+                  "not in proportions.")  # fmt: skip
     sample = (
         "" if weights.is_whole else f" It shows {len(weights.numbers):,} of {weights.count:,} samples, evenly spread."
     )
@@ -57,13 +61,7 @@ def _labelled(study: Study, found: Components, counts: Array) -> Iterator[Html]:
     means = label_parts(found)
     shown = range(min(found.rank, 8))
     yield el("h3", "Components by label")
-    yield el(
-        "p",
-        f"Grouped by their leading component, the samples agree with the labels to a purity of "
-        f"{purity(counts):.2f} (part of "
-        "samples whose label is the most frequent one in their group) and an adjusted Rand index of "
-        f"{round(adjusted_rand(counts), 2) + 0.0:.2f} (1 is the same grouping, 0 chance).",
-    )
+    yield _agreement(told_apart(study.labels, counts), len(counts))
     yield picture(
         by_label(study, found),
         "Heat map of labels by components",
@@ -82,5 +80,18 @@ def _labelled(study: Study, found: Components, counts: Array) -> Iterator[Html]:
             ]
             for i, name in enumerate(study.labels.names)
         ),
-        caption=f"Mean part of each component{more}",
+        caption=f"Part of all samples of a label that each component makes{more}",
+    )
+
+
+def _agreement(counts: Array, groups: int) -> Html:
+    """How far leading components agree with the labels that are told apart, of so many `groups`."""
+    if not counts.any():
+        return el("p", "No label is told apart, so there is nothing to agree with.")
+    less = "" if len(counts) == groups else " Samples without a label, or with one that is pooled, do not count."
+    return el(
+        "p",
+        f"Grouped by their leading component, the samples agree with the labels to a purity of {purity(counts):.2f} "
+        "(part of samples whose label is the most frequent one in their group) and an adjusted Rand index of "
+        f"{round(adjusted_rand(counts), 2) + 0.0:.2f} (1 is the same grouping, 0 chance).{less}",
     )

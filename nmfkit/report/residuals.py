@@ -23,6 +23,8 @@ from nmfkit.weighed import Weighed
 LEFT, DATA, FIT, SUM, FIT_SUM, SEEN = range(6)
 """What is added up for each row and column: (x − ŷ)², x², ŷ², x, ŷ, and the weights of what is observed."""
 NAME = "report"
+CELLS = 2**18
+"""Entries that are added up at a time: more would take a multiple of the block's memory for what is in between."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,13 @@ class Measure:
         return {NAME: by_row}, stats
 
     def _dense(self, x: Block, u: Array, weights: Array | None) -> tuple[Array, Stats]:
-        values, fit = x.dense().astype(np.float64), (u @ self.v).astype(np.float64)
-        seen = np.ones_like(values) if weights is None else weights.astype(np.float64)
-        terms = (np.square(values - fit), np.square(values), np.square(fit), values, fit, np.ones_like(values))
-        pairs = [(np.einsum("ij,ij->i", t, seen), np.einsum("ij,ij->j", t, seen)) for t in terms]
-        by_row, by_column = (np.stack(side, axis=1) for side in zip(*pairs, strict=True))
+        values, fit = x.dense(), u @ self.v
+        by_row, by_column = np.empty((len(values), 6)), np.zeros((values.shape[1], 6))
+        step = max(1, CELLS // values.shape[1])
+        for lo in range(0, len(values), step):
+            rows = slice(lo, lo + step)
+            by_row[rows], columns = _summed(values[rows], fit[rows], None if weights is None else weights[rows])
+            by_column += columns
         return by_row, _stats(by_column, u, 0.0)
 
     def _sparse(self, x: CSR, u: Array, weights: Array | None, elsewhere: float) -> tuple[Array, Stats]:
@@ -148,6 +152,16 @@ class Measure:
         by_row = by_row + elsewhere * _unstored(np.sum((wide @ self.gram) * wide, axis=1), wide @ self.sums, n)
         # A difference of large numbers may fall a hair below zero.
         return np.maximum(by_row, 0), _stats(by_column, u, elsewhere)
+
+
+def _summed(x: Array, y: Array, weights: Array | None) -> tuple[Array, Array]:
+    """The sums by row and by column of a few rows of x and ŷ."""
+    values, fit = x.astype(np.float64), y.astype(np.float64)
+    seen = np.ones_like(values) if weights is None else weights.astype(np.float64)
+    terms = (np.square(values - fit), np.square(values), np.square(fit), values, fit, np.ones_like(values))
+    pairs = [(np.einsum("ij,ij->i", t, seen), np.einsum("ij,ij->j", t, seen)) for t in terms]
+    by_row, by_column = (np.stack(side, axis=1) for side in zip(*pairs, strict=True))
+    return by_row, by_column
 
 
 def _stats(by_column: Array, u: Array, elsewhere: float) -> Stats:

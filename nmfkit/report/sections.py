@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nmfkit.cli.summary import parts, why
+from nmfkit.cli.summary import consensus_of, parts, why
 from nmfkit.cli.text import duration, number, shape_text
 from nmfkit.problem import part_text
 from nmfkit.report.figures.convergence import convergence
 from nmfkit.report.html import Html, el, join
 from nmfkit.report.images import picture
 from nmfkit.report.on_components import alike, beside_reference, components
+from nmfkit.report.on_consensus import made_of
 from nmfkit.report.on_residuals import residual
 from nmfkit.report.on_samples import coefficients
 from nmfkit.report.study import Study
@@ -32,7 +33,10 @@ class Section:
 def sections(study: Study) -> Iterator[Section]:
     """All that there is something to show for, in the order of the page."""
     yield Section("fitted", "What was fitted", fitted(study))
-    yield Section("convergence", "Convergence", _convergence(study))
+    if (about := consensus_of(study.result)) is not None:
+        yield Section("consensus", "Consensus", made_of(study, about))
+    else:
+        yield Section("convergence", "Convergence", _convergence(study))
     for i, found in enumerate(study.components):
         of, mark = ("", "") if len(study.components) == 1 else (f" of {found.layer.shared}", f"-{i + 1}")
         yield Section(f"components{mark}", f"Components{of}", components(study, found))
@@ -58,12 +62,19 @@ def fitted(study: Study) -> Html:
         ("objective", number(result.objective)),
         ("sweeps", f"{result.state.sweep}, {why(result)}"),
         ("time", duration(seconds)),
-        ("start", f"{part_text(problem.init)}, seed {problem.seed}"),
+        ("start", _start(result)),
     ]
     if problem.model_options:
         known.append(("model options", ", ".join(f"{k} = {v}" for k, v in problem.model_options.items())))
     known += [(name, str(text)) for name, text in (source.get("observed") or {}).items()]
     return facts(known)
+
+
+def _start(result: Result) -> str:
+    about, init = consensus_of(result), part_text(result.problem.init)
+    if about is None:
+        return f"{init}, seed {result.problem.seed}"
+    return f"{init}, seeds {about['seeds'][0]} to {about['seeds'][1]}"
 
 
 def _matrix(result: Result) -> str:
@@ -95,11 +106,13 @@ def _made_with(study: Study) -> Html:
 
 def _convergence(study: Study) -> Html:
     last = study.result.state.history[-1]
+    if len(study.result.state.history) < 2:
+        return el("p", f"No sweep was done: the objective, {number(last.objective)}, is that of the start.")
     return picture(
         convergence(study),
         f"Three curves: the objective by sweep and by seconds, ending at {number(last.objective)} after {last.sweep} "
         "sweeps, and the gain of ten sweeps beside the tolerance",
-        "A curve that has become flat has settled. On the right, the part by which ten sweeps lowered the "
-        "objective: the fit is converged where it falls below the dashed line, the tolerance. Axes are logarithmic "
-        "where values differ much.",
+        "A curve that has become flat has settled. On the right, by how much ten sweeps lowered the objective, as a "
+        "part of what it then was: the fit is converged where it falls below the dashed line, the tolerance. Axes are "
+        "logarithmic where values differ much.",
     )

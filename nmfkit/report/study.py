@@ -14,7 +14,7 @@ from nmfkit.blocks import Array
 from nmfkit.errors import NmfkitError, UsageError
 from nmfkit.executors.machine import Machine
 from nmfkit.loop import Watcher
-from nmfkit.origin import IN_MEMORY
+from nmfkit.origin import IN_MEMORY, OTHERS
 from nmfkit.report.labels import Labels, read_labels
 from nmfkit.report.layers import Layer, layers
 from nmfkit.report.reference import Match, Reference, cosines, matches, read_reference
@@ -216,7 +216,7 @@ def _residuals(
     except NmfkitError as error:
         if x is not None:
             raise  # data that were named must be there
-        return None, str(error)
+        return None, str(error).removesuffix(": " + OTHERS)
 
 
 def _hoyers(sums: Array, squares: Array, count: int) -> Array:

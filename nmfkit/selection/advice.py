@@ -20,6 +20,9 @@ from nmfkit.selection.table import RankRow, standard_error
 SILHOUETTE, WEAKEST = 0.8, 0.2
 """Silhouettes of the components, on average and of the weakest one, from which on they count as found again: those of
 SigProfilerExtractor (Islam et al., Cell Genomics 2(11), 2022)."""
+EXACT = 1e-9
+"""Held-out loss, over that of row and column means, below which a prediction is exact: the rest is rounding, or what
+further sweeps would remove, and says nothing about the rank."""
 FEW = 0.5
 """Part of the fits that should have converged, for ranks to be compared."""
 
@@ -40,12 +43,24 @@ class Advice:
 
 def advise(rows: Sequence[RankRow]) -> Advice:
     """The advice that the table of a selection gives."""
+    if not _logs(rows).size:
+        return _without_losses(rows)
     best, candidates = within_one_error(rows)
     steady = [row for row in candidates if is_stable(row)]
     chosen = steady[-1] if steady else candidates[0]
     pieces = [_loss_clause(chosen, best), _stability_clause(chosen, rows), _beyond(chosen, rows), _limits(best, rows)]
     why = f"rank {chosen.rank}: " + "; ".join(piece for piece in pieces if piece)
     return Advice(chosen.rank, why, bool(steady), best.rank, tuple(row.rank for row in candidates))
+
+
+def _without_losses(rows: Sequence[RankRow]) -> Advice:
+    """The lowest rank, where no replicate tells one rank from another by hidden entries."""
+    low = rows[0]
+    why = (
+        f"rank {low.rank}: held-out loss tells nothing, since no replicate hides an entry that the means of rows and "
+        "columns do not predict exactly; so the lowest rank that was tried is taken"
+    )
+    return Advice(low.rank, why, is_stable(low), low.rank, (low.rank,))
 
 
 def within_one_error(rows: Sequence[RankRow]) -> tuple[RankRow, list[RankRow]]:
@@ -67,9 +82,10 @@ def is_stable(row: RankRow) -> bool:
 
 
 def _logs(rows: Sequence[RankRow]) -> Array:
-    """Logarithms of the relative held-out losses (ranks, replicates)."""
+    """Logarithms of the relative held-out losses (ranks, replicates), of the replicates that have one at every rank."""
     losses = np.array([row.losses for row in rows])
-    logs: Array = np.log(np.maximum(losses, np.finfo(np.float64).tiny))
+    told = np.isfinite(losses).all(axis=0)
+    logs: Array = np.log(np.maximum(losses[:, told], EXACT))
     return logs
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from nmfkit.blocks import Array
 from nmfkit.check import Resolved, resolve
-from nmfkit.errors import UsageError
+from nmfkit.errors import DataError, UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.loop import State, Watcher
 from nmfkit.problem import Problem, is_auto
@@ -126,7 +126,12 @@ def carry_out(setting: Setting, job: Job, halts: Callable[[], bool] = never) -> 
 
 def _speckled(setting: Setting, job: Job, watcher: Watcher) -> tuple[Result, dict[str, float]]:
     source = setting.speckled(job.replicate)
-    tried = [_fit(setting, source, setting.of(job, start), watcher) for start in range(STARTS)]
+    try:
+        tried = [_fit(setting, source, setting.of(job, start), watcher) for start in range(STARTS)]
+    except DataError as error:
+        raise DataError(
+            f"without the {setting.share:.3g} of its entries that replicate {job.replicate} hides, {error}"
+        ) from error
     result = min(tried, key=lambda r: r.objective)
     # The loss as it is: what is judged are entries, not blocks that some of them are missing from.
     parts, machine = resolve(setting.of(job)), Machine.of(setting.options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,12 +12,14 @@ from uuid import uuid4
 import numpy as np
 import zarr
 
+from nmfkit.blocks import Array
 from nmfkit.errors import NmfkitError, StoreError
 from nmfkit.selection.job import Fitted, Job
 from nmfkit.sources.staging import check_output, local_path, reason, staged
 from nmfkit.store import FORMAT
 
 FITS = "fits"
+DIGEST = "digest"
 TOLERANCE = 1e-9
 """Relative difference of two sums over all entries below which the data are taken for the same."""
 
@@ -111,9 +114,11 @@ class SelectionStore:
         final = self.path / FITS / fitted.job.name
         aside = self.path / f".{fitted.job.name}.{uuid4().hex[:8]}"
         try:
-            group = zarr.open_group(str(aside), mode="w", attributes=dict(fitted.figures))
-            group.create_array("h", data=np.ascontiguousarray(fitted.h))
-            group.create_array("labels", data=fitted.labels.astype(np.int32))
+            h, labels = np.ascontiguousarray(fitted.h), fitted.labels.astype(np.int32)
+            attributes = {**fitted.figures, DIGEST: _digest(h, labels)}
+            group = zarr.open_group(str(aside), mode="w", attributes=attributes)
+            group.create_array("h", data=h)
+            group.create_array("labels", data=labels)
             if not final.exists():
                 aside.rename(final)
         except OSError as error:
@@ -122,13 +127,24 @@ class SelectionStore:
             shutil.rmtree(aside, ignore_errors=True)
 
     def get(self, job: Job) -> Fitted:
-        """A fit that is done; raises `StoreError` where it cannot be read."""
+        """A fit that is done; raises `StoreError` where it cannot be read, or is not what was written."""
         path = self.path / FITS / job.name
         try:
             group: Any = zarr.open_group(str(path), mode="r")
-            return Fitted(job, group.attrs.asdict(), np.asarray(group["h"][...]), np.asarray(group["labels"][...]))
-        except (OSError, KeyError, ValueError) as error:
+            figures, h, labels = group.attrs.asdict(), np.asarray(group["h"][...]), np.asarray(group["labels"][...])
+            if figures.pop(DIGEST, None) != _digest(h, labels):
+                raise ValueError("its arrays are not those that were written")
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise StoreError(f"{path} cannot be read: {error}; remove it, and it will be fitted again") from error
+        return Fitted(job, figures, h, labels)
+
+
+def _digest(*arrays: Array) -> str:
+    """What tells the arrays from others: of a chunk that has gone missing zarr makes zeros without a word."""
+    found = blake2b(digest_size=16)
+    for array in arrays:
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def differences(stored: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:

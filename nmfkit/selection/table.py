@@ -71,6 +71,7 @@ def _row(
     width = silhouettes(gathered(components))
     c = consensus([fitted.labels for fitted in whole])
     losses = [_relative(fitted.figures) for fitted in speckled]
+    told = [loss for loss in losses if math.isfinite(loss)]
     entries = sum(fitted.figures["entries"] for fitted in speckled)
     return RankRow(
         rank=rank,
@@ -80,8 +81,8 @@ def _row(
         relative_error=math.sqrt(max(0.0, ratio)) if reference["quadratic"] else ratio,
         decrease=(before - min(objectives)) / before if before > 0 else math.nan,
         held_out=sum(fitted.figures["held_out"] for fitted in speckled) / entries if entries else math.nan,
-        relative=float(np.mean(losses)) if losses else math.nan,
-        standard_error=standard_error(losses),
+        relative=float(np.mean(told)) if told else math.nan,
+        standard_error=standard_error(told),
         similarity=similarity(components),
         silhouette=float(np.mean(width)),
         weakest=float(np.min(width)),

@@ -30,7 +30,7 @@ from nmfkit.selection.schedule import Layout, fit_all, one_cluster
 from nmfkit.selection.store import SelectionStore
 from nmfkit.sources import ArraySource, SparseSource, open_source
 from nmfkit.sources.about import about_of
-from nmfkit.sources.observed import filled, holes, with_zeros
+from nmfkit.sources.observed import data_places, filled, holes, with_zeros
 from nmfkit.versions import versions
 
 PLACE = ("uri", "key")
@@ -65,7 +65,7 @@ class Work:
         """Do those of the `jobs` that are not done yet; the store of them all."""
         store = SelectionStore.begin(
             self.folder, self._identity(), about=self._about(), share=self.setting.share, overwrite=self.overwrite,
-            keep=[str(self.described["uri"])],
+            keep=data_places(self.described),
         )  # fmt: skip
         for caution in changed_versions(store.attributes()["versions"]):
             self.watcher.note(caution)

@@ -14,8 +14,8 @@ from nmfkit.sources.uri import is_remote, local_path
 if TYPE_CHECKING:
     from nmfkit.registry import Registered
 
-TRANSPOSE = "transpose"
-"""The option that every reader has."""
+TRANSPOSE, KEY = "transpose", "key"
+"""The options that every reader has."""
 GIVEN = ("path", "key")
 """Parameters of a reader that come from nmfkit, not from its text."""
 
@@ -40,16 +40,25 @@ class Door:
     @property
     def transposes(self) -> bool:
         """Whether what is read is to be turned round, whoever reads it; raises `UsageError` for neither yes nor no."""
-        given = [value for name, value in self._text.options if canonical(name) == TRANSPOSE]
+        given = self._own(TRANSPOSE)
         try:
-            return bool(given) and bool(convert(given[-1], bool))
+            return given is not None and bool(convert(given, bool))
         except ValueError as error:
-            raise UsageError(f"reader {self.head!r}: {TRANSPOSE}={given[-1]!r}: {error}") from error
+            raise UsageError(f"reader {self.head!r}: {TRANSPOSE}={given!r}: {error}") from error
+
+    @property
+    def key(self) -> str | None:
+        """The dataset inside a container, where the text names one."""
+        return self._own(KEY)
+
+    def _own(self, option: str) -> str | None:
+        given = [value for name, value in self._text.options if canonical(name) == option]
+        return given[-1] if given else None
 
     def options(self, factory: Any) -> dict[str, Any]:
         """The reader's own options as arguments of `factory`; raises `UsageError` that names those it knows."""
         text = self._text
-        text = replace(text, options=tuple(o for o in text.options if canonical(o[0]) != TRANSPOSE))
+        text = replace(text, options=tuple(o for o in text.options if canonical(o[0]) not in (TRANSPOSE, KEY)))
         taken = {*GIVEN, *self.reader.spec.preset}
         return arguments(factory, text, what=f"reader {self.head!r}", taken=taken)
 

@@ -124,8 +124,9 @@ def _load(reader: Any, path: str, how: _How, named: Door | None = None) -> Sourc
     uri = path if named is None else named.uri
     options = known(factory, how.options) | (named.options(factory) if named else {}) | dict(reader.spec.preset)
     turn = named is not None and named.transposes
+    key = how.key if how.key is not None or named is None else named.key
     try:
-        source = wrap(factory(path, key=how.key, **options), uri=path, dtype=None if turn else how.dtype)
+        source = wrap(factory(path, key=key, **options), uri=path, dtype=None if turn else how.dtype)
         if turn:
             source = wrap(turned(source, reader.name), uri=path, dtype=how.dtype)
         return _renamed(source, uri)

@@ -200,7 +200,8 @@ def coded(categories: Any, codes: Any) -> npt.NDArray[Any]:
     codes = np.asarray(codes).astype(np.int64)
     if len(codes) and not -1 <= codes.min() <= codes.max() < len(categories):
         raise ValueError("codes lead to no category")
-    return np.array([*(_text(v) for v in np.asarray(categories).tolist()), ""], np.dtypes.StringDType())[codes]
+    texts = np.array([*map(_text, np.asarray(categories).tolist()), ""], np.dtypes.StringDType())
+    return np.asarray(texts[codes])
 
 
 def _text(value: Any) -> str:

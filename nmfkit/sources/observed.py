@@ -265,6 +265,17 @@ def describe_observed(source: Source) -> dict[str, Any] | None:
     return {"missing": source.missing, **{name: part.uri for name, part in source.parts.items() if name != "of"}}
 
 
+def data_places(described: Mapping[str, Any]) -> list[str]:
+    """Where the data of a run lie, mask and weights among them, from what it stores of its source."""
+    layers = described.get("observed") or {}
+    return [str(described["uri"]), *(str(layers[name]) for name in ("mask", "weights") if name in layers)]
+
+
+def places(source: Source) -> list[str]:
+    """Where `source` is read from, mask and weights among it."""
+    return data_places({"uri": source.uri, "observed": describe_observed(source)})
+
+
 def observed_text(known: Mapping[str, Any]) -> str:
     """What `describe_observed` found, for people."""
     words = {"nan": "entries that are NaN are missing", "absent": "entries that are not stored are missing"}

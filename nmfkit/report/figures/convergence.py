@@ -35,11 +35,10 @@ def convergence(study: Study) -> Figure:
 
 
 def gains(objective: Array) -> Array:
-    """By what part of itself the objective fell over the ten sweeps before each."""
-    fall: Array = (objective[:-WINDOW] - objective[WINDOW:]) / np.maximum(
-        np.abs(objective[WINDOW:]), np.finfo(np.float64).tiny
-    )
-    return fall
+    """By what part of itself the objective fell over the ten sweeps before each; NaN where it has become zero."""
+    fall, now = objective[:-WINDOW] - objective[WINDOW:], np.abs(objective[WINDOW:])
+    part: Array = np.divide(fall, now, out=np.full(len(fall), np.nan), where=now > np.finfo(np.float64).tiny)
+    return part
 
 
 def _gains(ax: Any, history: Any, tol: float) -> None:

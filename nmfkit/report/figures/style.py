@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,6 +122,8 @@ def plain_ticks(axis: Any) -> None:
 def tick(value: float, _position: Any = None) -> str:
     """A number as people write it: 1,200, 0.05, 2.5×10⁶."""
     size = abs(value)
+    if not math.isfinite(value):
+        return ""
     if size >= 1e6 or 0 < size < 1e-3:
         digits, _, power = f"{value:.2e}".partition("e")
         factor = digits.rstrip("0").rstrip(".")

@@ -37,7 +37,10 @@ def cells_of(path: str, number: int, line: str, delimiter: str | None) -> list[s
     """The cells of a line that is whole; raises `SourceError` naming it where its quotes are wrong."""
     if '"' not in line or delimiter is None or len(delimiter) > 1:
         return line.split(delimiter)
-    return next(records(path, [(number, line)], delimiter))[1]
+    try:
+        return next(_reader([line], delimiter))
+    except csv.Error as error:
+        raise SourceError(f"{path}, line {number}: the quotes are wrong: {error}") from None
 
 
 def records(path: str, lines: Iterable[tuple[int, str]], delimiter: str) -> Iterator[Line]:
@@ -45,16 +48,15 @@ def records(path: str, lines: Iterable[tuple[int, str]], delimiter: str) -> Iter
 
     Raises `SourceError` naming the line where quotes are wrong, for then nobody can tell where a record ends.
     """
-    # The module's own bound, for the whole process, is less than many a text has.
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
     last = 0
 
     def fed() -> Iterator[str]:
         nonlocal last
-        for last, text in lines:
-            yield f"{text}\n"
+        for number, text in lines:
+            last = number
+            yield text.replace("\r", " ") + "\n"
 
-    reader = csv.reader(fed(), delimiter=delimiter, strict=True)
+    reader = _reader(fed(), delimiter)
     while True:
         try:
             cells = next(reader)
@@ -63,3 +65,9 @@ def records(path: str, lines: Iterable[tuple[int, str]], delimiter: str) -> Iter
         except csv.Error as error:
             raise SourceError(f"{path}, line {last}: the quotes are wrong: {error}") from None
         yield last, cells or [""]
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    # The module's own bound, for the whole process, is less than many a text has.
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
+    return csv.reader(lines, delimiter=delimiter, strict=True)
