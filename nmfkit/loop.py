@@ -15,6 +15,7 @@ from nmfkit.errors import NmfkitError
 from nmfkit.problem import Problem
 from nmfkit.protocols import Advance, Executor, Guarded, Model, Parted, RowStore, Shared, Stats
 from nmfkit.stats import add, times, widen
+from nmfkit.terms import offers
 
 if TYPE_CHECKING:
     from nmfkit.executors.plan import Plan
@@ -115,7 +116,13 @@ def iterate(
 
 def is_parted(model: Model) -> TypeGuard[Parted]:
     """Whether sweeps of `model` go through one part of the data after the other."""
-    return isinstance(model, Parted) and model.groups > 0
+    # Asking for a protocol takes as long as a sweep of a tiny matrix: most models need not be asked.
+    return bool(getattr(model, "groups", 0)) and isinstance(model, Parted)
+
+
+def is_guarded(model: Model) -> TypeGuard[Guarded]:
+    """Whether `model` may take a step back."""
+    return offers(model, Guarded)
 
 
 def closed(model: Parted, executor: Executor, rows: RowStore, shared: Any) -> Advance:
@@ -162,7 +169,7 @@ class Conclusion(NamedTuple):
 def concluded(model: Model, shared: Shared, stats: Stats) -> Conclusion:
     """The end of a sweep; its shared state is the one before where the objective is no finite number."""
     objective = float(model.objective(shared, stats))
-    back = model.refused(shared, objective) if isinstance(model, Guarded) else None
+    back = model.refused(shared, objective) if is_guarded(model) else None
     if back is not None:
         return Conclusion(objective, back, False)
     if not math.isfinite(objective):

@@ -7,23 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import zarr
+from pages import check, matrix
 from typer.testing import CliRunner
 
 import nmfkit
 from nmfkit.cli.app import app
-from nmfkit.errors import Interrupted, SourceError, StoreError, UsageError
-from nmfkit.loop import Watcher
+from nmfkit.errors import SourceError, StoreError, UsageError
 from nmfkit.report import KINDS, weights, write_picture, write_report
 from nmfkit.report.cautions import cautions
-from nmfkit.report.html import VOID
 from nmfkit.report.study import study
 from nmfkit.sources import ArraySource
 
@@ -66,11 +63,6 @@ def ran(*arguments):
     done = run(*arguments)
     assert done.exit_code == 0, done.output
     return done
-
-
-def matrix(m, n, rank=3, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.gamma(0.6, 1, (m, rank)) @ rng.gamma(0.4, 1, (rank, n)) + 0.01 * rng.random((m, n))
 
 
 def paint(path, **about):
@@ -116,53 +108,6 @@ def many(folder):
 
 
 # --- the page as a document ---------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """A page read strictly: every element closed in its turn."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.links, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.open += [] if tag in VOID else [tag]
-        self._note(tag, attributes)
-
-    def handle_startendtag(self, tag, attributes):
-        assert tag in VOID
-        self._note(tag, attributes)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not self.open or self.open[-1] != "style":
-            self.words.append(data)
-
-    def _note(self, tag, attributes):
-        assert tag != "script"
-        given = dict(attributes)
-        assert len(given) == len(attributes)
-        assert not any(name.startswith("on") for name in given)
-        self.ids += [given["id"]] if "id" in given else []
-        self.links += [given[name] for name in ("src", "href") if name in given]
-        if tag == "img":
-            assert given["alt"]
-
-
-def check(path):
-    """The page, of which everything is found that a test can find without a browser."""
-    text = path.read_text("utf-8")
-    page = Page(text)
-    assert len(set(page.ids)) == len(page.ids)
-    assert all(link.startswith(("data:", "#")) for link in page.links)
-    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert not re.search(r"url\(|@import|https?://", text)
-    return page
 
 
 @pytest.fixture(scope="module")
@@ -273,42 +218,6 @@ def test_maps_are_the_rows_in_their_order(cube):
     np.testing.assert_array_equal(found.weights.maps, w.reshape(12, 10, 3))
 
 
-def test_dead_and_twin_components_are_named():
-    x = matrix(20, 9)
-    h = np.vstack([x[0], x[0] * 1.001, x[5], np.zeros(9)]) + 0.0
-    result = nmfkit.fit(x, rank=4, rule="hals", w=np.ones((20, 4)), h=h, max_sweeps=0)
-    found = study(result)
-    told = {c.kind: c.text for c in cautions(found)}
-    assert "component 4 is all zero" in told["dead"]
-    assert found.main.order[3] == 3
-    at = sorted(found.main.order.tolist().index(k) + 1 for k in (0, 1))
-    assert f"{at[0]} and {at[1]} (1.00)" in told["twins"]
-    assert "in memory" in told["no-data"]
-
-
-def test_a_penalty_on_one_factor_is_a_caution():
-    result = nmfkit.fit(matrix(20, 9), rank=2, reg_h=["l1:0.1"], max_sweeps=3)
-    told = {c.kind: c.text for c in cautions(study(result))}
-    assert "Only H is penalised (l1:0.1)" in told["one-sided"]
-    both = nmfkit.fit(matrix(20, 9), rank=2, reg_h=["l1:0.1"], reg_w=["l2:0.1"], max_sweeps=3)
-    assert "one-sided" not in {c.kind for c in cautions(study(both))}
-
-
-def test_a_hidden_row_is_a_caution_and_counts_for_nothing(tmp_path):
-    x, mask = matrix(20, 9), np.ones((20, 9))
-    mask[4] = 0
-    mask[7, 2] = 0
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "mask.npy", mask)
-    nmfkit.fit(tmp_path / "x.npy", rank=3, mask=str(tmp_path / "mask.npy"), max_sweeps=20, out=tmp_path / "hidden.zarr")
-    found = study(tmp_path / "hidden.zarr")
-    assert found.residuals.rows.hidden == 1
-    assert "1 of 20 rows of the data are wholly hidden" in {c.kind: c.text for c in cautions(found)}["hidden-rows"]
-    result = nmfkit.load(tmp_path / "hidden.zarr")
-    error = np.linalg.norm(mask * (x - result.w @ result.h)) / np.linalg.norm(mask * x)
-    assert found.residuals.error == pytest.approx(error, rel=1e-10)
-
-
 def test_a_run_whose_data_are_gone_is_shown_without_residuals(tmp_path):
     np.save(tmp_path / "x.npy", matrix(20, 9))
     nmfkit.fit(tmp_path / "x.npy", rank=2, max_sweeps=3, out=tmp_path / "a.zarr")
@@ -323,23 +232,6 @@ def test_a_run_whose_data_are_gone_is_shown_without_residuals(tmp_path):
     assert "residuals need the data" in failed.stderr
     failed = run("report", tmp_path / "a.zarr", tmp_path / "z.npy", "-o", tmp_path / "c.html")
     assert (failed.exit_code, (tmp_path / "c.html").exists()) == (1, False)
-
-
-class Stops(Watcher):
-    def sweep(self, state):
-        if state.sweep == 14:
-            raise KeyboardInterrupt
-
-
-def test_an_interrupted_run_is_shown_as_its_last_checkpoint(tmp_path):
-    np.save(tmp_path / "x.npy", matrix(30, 9))
-    with pytest.raises(Interrupted):
-        nmfkit.fit(tmp_path / "x.npy", rank=2, tol=0, out=tmp_path / "a.zarr", watcher=Stops(), checkpoint_every=5)
-    found = study(tmp_path / "a.zarr")
-    first = cautions(found)[0]
-    assert (first.kind, first.command) == ("interrupted", f"nmfkit resume {tmp_path / 'a.zarr'}")
-    write_report(tmp_path / "a.zarr", tmp_path / "a.html")
-    check(tmp_path / "a.html")
 
 
 def test_a_result_in_memory_with_its_data(tmp_path):
@@ -401,85 +293,6 @@ def test_few_components_and_rows(rank, tmp_path):
     check(tmp_path / "a.html")
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
-def test_what_rounding_leaves_is_no_caution(shape, tmp_path):
-    np.save(tmp_path / "x.npy", matrix(*shape, rank=1))
-    nmfkit.fit(tmp_path / "x.npy", rank=1, out=tmp_path / "a.zarr")
-    write_report(tmp_path / "a.zarr", tmp_path / "a.html")
-    check(tmp_path / "a.html")
-    assert cautions(study(tmp_path / "a.zarr")) == []
-
-
-def test_an_objective_that_rose_is_a_caution():
-    result = nmfkit.fit(matrix(30, 9), rank=2, max_sweeps=3)
-    first = result.state.history[0]
-    risen = replace(result.state.history[-1], objective=2 * first.objective)
-    state = replace(result.state, history=(*result.state.history[:-1], risen))
-    assert "rose" in [c.kind for c in cautions(study(replace(result, state=state)))]
-
-
-def test_ten_sweeps_never_lower_the_objective_by_more_than_it_was():
-    result = nmfkit.fit(matrix(30, 9), rank=2, tol=0, max_sweeps=12)
-    objective = result.history.objective
-    assert objective[1] > 2 * objective[-1]  # or this shows nothing
-    first = next(c for c in cautions(study(result)) if c.kind == "not-converged")
-    part = 100 * (1 - objective[-1] / objective[-11])
-    told = float(re.search(r"lowered the objective by ([\d.]+) %", first.text).group(1))
-    assert told == pytest.approx(part, abs=0.5)
-
-
-def test_a_consensus_is_no_fit_that_did_not_converge(tmp_path):
-    np.save(tmp_path / "x.npy", matrix(30, 12))
-    made = nmfkit.consensus(tmp_path / "x.npy", 3, replicates=4, max_sweeps=50, out=tmp_path / "c.zarr")
-    found = study(tmp_path / "c.zarr")
-    told = cautions(found)
-    assert told[0].kind == "consensus"
-    assert not [c for c in told if c.command]
-    write_report(tmp_path / "c.zarr", tmp_path / "c.html")
-    check(tmp_path / "c.html")
-    text = (tmp_path / "c.html").read_text()
-    assert "Convergence" not in text
-    assert "max-sweeps" not in text
-    for size, width in zip(made.clusters.sizes, made.clusters.silhouette, strict=True):
-        assert f'<td class="n">{size}</td><td class="n">{width:.2f}</td>' in text
-    about = {**made.result.attributes["consensus"], "sizes": [4, 4, 1], "dropped": 3}
-    other = study(replace(made.result, attributes={**made.result.attributes, "consensus": about}))
-    assert [c.kind for c in cautions(other)][:3] == ["consensus", "dropped", "rare"]
-    nmfkit.resume(tmp_path / "c.zarr", max_sweeps=2)
-    assert "consensus" not in [c.kind for c in cautions(study(tmp_path / "c.zarr"))]
-    assert "not-converged" in [c.kind for c in cautions(study(tmp_path / "c.zarr"))]
-
-
-def test_other_data_are_no_reason_to_fit_anew(tmp_path):
-    np.save(tmp_path / "x.npy", matrix(30, 9))
-    nmfkit.fit(tmp_path / "x.npy", rank=2, out=tmp_path / "a.zarr")
-    np.save(tmp_path / "x.npy", matrix(30, 9, seed=1))
-    told = next(c.text for c in cautions(study(tmp_path / "a.zarr")) if c.kind == "no-data")
-    assert told.endswith("are not those that the run was fitted to (30 × 9).")
-
-
-@pytest.mark.parametrize("labels", ["a\n" * 10 + "\n" * 10, "".join(f"{i}\n" for i in range(200)), "\n" * 7])
-def test_only_labels_that_are_told_apart_count(labels, tmp_path):
-    count = len(labels.splitlines())
-    np.save(tmp_path / "x.npy", matrix(count, 9))
-    nmfkit.fit(tmp_path / "x.npy", rank=2, out=tmp_path / "a.zarr", max_sweeps=30)
-    (tmp_path / "labels.txt").write_text(labels)
-    made = write_report(tmp_path / "a.zarr", tmp_path / "a.html", labels=str(tmp_path / "labels.txt"))
-    check(tmp_path / "a.html")
-    run = nmfkit.load(tmp_path / "a.zarr")
-    leading = np.argmax(run.w * run.h.sum(axis=1), axis=1)
-    if made["labels"] is None:
-        assert not labels.strip()
-        return
-    told = study(tmp_path / "a.zarr", labels=str(tmp_path / "labels.txt")).labels
-    groups = {g: [] for g in set(leading)}
-    for code, group in zip(told.codes, leading, strict=True):
-        if not told.names[code].startswith("("):
-            groups[group].append(code)
-    most = sum(max(np.bincount(g)) for g in groups.values() if g)
-    assert made["labels"]["purity"] == pytest.approx(most / sum(map(len, groups.values())))
-
-
 # --- refusals -----------------------------------------------------------------------------------------------
 
 
@@ -503,14 +316,24 @@ def test_image_shapes_that_are_none(text, odd, tmp_path):
         write_report(odd, tmp_path / "a.html", image_shape=text)
 
 
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_pictures_of_ours_are_known(odd, tmp_path, kind):
+    out = tmp_path / f"a.{kind}"
+    for overwrite in (False, True):
+        write_picture(odd, out, kind="convergence", overwrite=overwrite)
+    out.write_bytes(b"a picture of nmfkit")
+    with pytest.raises(StoreError, match="no output of nmfkit"):
+        write_picture(odd, out, kind="convergence", overwrite=True)
+
+
 def test_files_of_others_stay(odd, odd_page, folder, tmp_path):
     out = tmp_path / "a.html"
-    out.write_text("<p>mine</p>")
+    out.write_text("<p>mine, on nmfkit</p>")
     with pytest.raises(StoreError, match="pass --overwrite"):
         write_report(odd, out)
     with pytest.raises(StoreError, match="no output of nmfkit"):
         write_report(odd, out, overwrite=True)
-    assert out.read_text() == "<p>mine</p>"
+    assert out.read_text() == "<p>mine, on nmfkit</p>"
     shutil.copy(folder / "odd.html", out)
     write_report(odd, out, overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html"]

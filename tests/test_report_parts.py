@@ -18,7 +18,6 @@ from nmfkit.report.agreement import adjusted_rand, purity
 from nmfkit.report.cards import peaks
 from nmfkit.report.figures.samples import embedded
 from nmfkit.report.figures.similarity import together
-from nmfkit.report.figures.style import numbers, tick
 from nmfkit.report.html import Html, clean, el, join, shortened
 from nmfkit.report.labels import MOST, labelled, read_labels
 from nmfkit.report.layers import layers
@@ -379,30 +378,3 @@ def test_embedding_keeps_what_variance_it_says(seed, r):
 def test_peaks_are_found_also_at_the_ends():
     assert peaks(np.array([5.0, 1, 3, 1, 0.2, 0.1, 4])) == [0, 6, 2]
     assert peaks(np.array([1.0, 1, 1])) == [1]
-
-
-@given(st.integers(1, 500), st.integers(1, 40))
-def test_axis_numbers_are_few_and_within(count, most):
-    places = numbers(count, most)
-    assert places[0] == 0
-    assert len(places) <= most + 1
-    assert sorted(set(places)) == places
-    assert places[-1] < count
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (float("inf"), ""),
-        (float("nan"), ""),
-        (-0.25, "−0.25"),
-        (1234.5, "1,234"),
-        (20000, "20,000"),
-        (2.5e6, "2.5×10⁶"),
-        (1e-5, "10⁻⁵"),
-        (3e-7, "3×10⁻⁷"),
-    ],
-)
-def test_numbers_beside_axes(value, text):
-    assert tick(value) == text

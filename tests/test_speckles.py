@@ -14,7 +14,7 @@ from planted import planted
 
 import nmfkit
 from nmfkit.check import resolve
-from nmfkit.errors import UsageError
+from nmfkit.errors import DataError, UsageError
 from nmfkit.executors.machine import Machine
 from nmfkit.loop import Watcher
 from nmfkit.problem import Problem
@@ -193,3 +193,8 @@ def test_held_out_loss_is_the_same_for_every_blocking():
     assert found[0].entries == found[1].entries
     assert found[0].loss == pytest.approx(found[1].loss, rel=1e-12)
     assert found[0].plain == pytest.approx(found[1].plain, rel=1e-12)
+
+
+def test_a_replicate_that_hides_everything_is_named():
+    with pytest.raises(DataError, match=r"without the 0\.5 of its entries that replicate \d+ hides, the matrix"):
+        nmfkit.select_rank(np.array([[3.0, 0.0]]), "1", share=0.5, replicates=20, max_sweeps=3)

@@ -80,8 +80,16 @@ def _bar(name: str, length: float, part: float) -> Html:
         "li",
         name_of(name, of="label"),
         el("span", el("i", style=f"width:{100 * float(length):.1f}%"), class_="bar"),
-        el("span", f"{100 * float(part):.1f}%" if part < 0.0995 else f"{100 * float(part):.0f}%", class_="value"),
+        el("span", rough_percentage(float(part)), class_="value"),
     )
+
+
+def rough_percentage(part: float) -> str:
+    """A part in a place of five letters: 12%, 1.2%, 0.12%, <0.01%."""
+    if part < 0.00005:
+        return "<0.01%"
+    digits = 0 if part >= 0.0995 else 1 if part >= 0.00995 else 2
+    return f"{100 * part:.{digits}f}%"
 
 
 def _profile(row: Array, k: int) -> Html:

@@ -55,13 +55,7 @@ def _heatmap(study: Study, found: Components) -> Html:
 
 def alike(study: Study, found: Components) -> Html:
     """How alike the components are and how sparse, with a table."""
-    drawn = picture(
-        similarity(study, found),
-        "Heat map of the cosine of each pair of components; their shares and their sparsity",
-        "Left: 1 (yellow) on the diagonal and for twins, 0 (dark) for components without a feature in common; those "
-        "that are alike stand together. Right: the part of the fit that each component makes, and Hoyer's sparsity, "
-        "0 for even entries, 1 for a single one.",
-    )
+    drawn = _alike(study, found) if found.rank > 1 else None
     other = found.cosine - 2 * np.eye(found.rank)
     near = np.argmax(other, axis=1)
     rows = (
@@ -82,6 +76,16 @@ def alike(study: Study, found: Components) -> Html:
     if found.rank > 30:
         listed = el("details", el("summary", f"Table of all {found.rank} components"), listed)
     return join(drawn, listed)
+
+
+def _alike(study: Study, found: Components) -> Html:
+    return picture(
+        similarity(study, found),
+        "Heat map of the cosine of each pair of components; their shares and their sparsity",
+        "Left: 1 (yellow) on the diagonal and for twins, 0 (dark) for components without a feature in common; those "
+        "that are alike stand together. Right: the part of the fit that each component makes, and Hoyer's sparsity, "
+        "0 for even entries, 1 for a single one.",
+    )
 
 
 def _dashed(values: Any, k: int) -> str:

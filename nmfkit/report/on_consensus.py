@@ -22,8 +22,9 @@ def made_of(study: Study, about: Mapping[str, Any]) -> Html:
         el(
             "p",
             f"Of {of:,} components of {about['replicates']:,} replicates, {dropped:,} ({percent(dropped / of)}) were "
-            f"dropped: their mean distance to their nearest neighbours is above {about['density_threshold']:g}. The "
-            "others were clustered; each component is the median of a cluster, and W is fitted to these.",
+            "dropped, those whose mean distance to their nearest neighbours is above "
+            f"{about['density_threshold']:g}. The others were clustered; each component is the median of a "
+            "cluster, and W is fitted to these.",
         ),
         table(["component", "index in the run", "members", "silhouette"], rows),
         el(

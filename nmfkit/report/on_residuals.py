@@ -64,7 +64,7 @@ def _worst(what: str, side: Side, name: Any) -> Html:
             percent(side.sums[i, LEFT] / total),
             _number(side.error[i]),
             _number(side.cosine[i]),
-            f"{100 * side.surplus[i]:+.1f} %".replace("-", "−") if np.isfinite(side.surplus[i]) else "–",
+            _signed(100 * side.surplus[i]),
         ]
         for i in order
     )
@@ -80,6 +80,13 @@ def _worst(what: str, side: Side, name: Any) -> Html:
             class_="how",
         ),
     )
+
+
+def _signed(percentage: float) -> str:
+    if not np.isfinite(percentage):
+        return "–"
+    # What rounds to zero has no sign of its own.
+    return f"{round(percentage, 1) + 0.0:+.1f} %".replace("-", "−")
 
 
 def _number(value: float) -> str:

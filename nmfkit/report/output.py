@@ -11,8 +11,15 @@ from nmfkit.errors import StoreError, UsageError
 from nmfkit.sources.files import is_zarr
 from nmfkit.sources.staging import local_path, reason
 
-OURS = b"nmfkit"
-"""What every page and picture of ours holds: the name of the program that made it."""
+PAGE = b'<meta name="generator" content="nmfkit '
+OURS = {
+    ".html": PAGE,
+    ".htm": PAGE,
+    ".png": b"tEXtSoftware\0nmfkit",
+    ".svg": b"<dc:title>nmfkit</dc:title>",
+    ".pdf": b"/Creator (nmfkit)",
+}
+"""Where a page or a picture says that nmfkit made it; a name that is merely mentioned says nothing."""
 
 
 def check_file(target: str | os.PathLike[str], *, kinds: Iterable[str], overwrite: bool = False) -> Path:
@@ -28,7 +35,8 @@ def check_file(target: str | os.PathLike[str], *, kinds: Iterable[str], overwrit
     if path.exists():
         if not overwrite:
             raise StoreError(f"{path} exists; choose another name or pass --overwrite")
-        if not (path.is_file() and OURS in path.read_bytes()):
+        mark = OURS.get(path.suffix.lower())
+        if not (path.is_file() and mark is not None and mark in path.read_bytes()):
             raise StoreError(
                 f"{path} exists and is no output of nmfkit, so --overwrite leaves it alone; remove it yourself"
             )

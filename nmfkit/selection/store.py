@@ -89,7 +89,7 @@ class SelectionStore:
         if differing:
             raise StoreError(
                 f"{self.path} holds fits of something else, and they cannot be mixed: {'; '.join(differing)}; choose "
-                "another output, or pass --overwrite to begin anew"
+                "another output, or remove it to begin anew, as select-rank --overwrite does"
             )
 
     def update(self, **attributes: Any) -> None:

@@ -49,8 +49,10 @@ def _gains(ax: Any, history: Any, tol: float) -> None:
     found = gains(history.objective)
     rising = np.where(found > 0, found, np.nan)
     ax.plot(history.sweep[WINDOW:], rising, color=OKABE_ITO[0], lw=1.6)
-    if np.isfinite(rising).any():
-        ax.set_yscale("log")
+    if not np.isfinite(rising).any():
+        ax.text(0.5, 0.5, "nothing gained", ha="center", va="center", transform=ax.transAxes)
+        return
+    ax.set_yscale("log")
     if tol > 0:
         ax.axhline(tol, color=OKABE_ITO[5], lw=1.2, ls="--")
         ax.text(0.02, tol, f"--tol {tol:g}", color=OKABE_ITO[5], va="bottom", transform=ax.get_yaxis_transform())

@@ -20,6 +20,7 @@ from nmfkit.report.figures.style import (
     number_axis,
     plain_ticks,
 )
+from nmfkit.report.labels import OTHERS
 from nmfkit.report.study import Components, Study
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ def _groups(study: Study, found: Components) -> tuple[Array, list[Any], str]:
     """A code for each sample, what each code stands for (None: all others), and a title of the legend."""
     assert found.weights is not None
     if study.labels is not None:
-        return study.labels.codes[found.weights.numbers], list(study.labels.names), "label"
+        names = [None if name == OTHERS else name for name in study.labels.names]
+        return study.labels.codes[found.weights.numbers], names, "label"
     leading = np.argmax(np.nan_to_num(found.profiles), axis=1)
     most = len(OKABE_ITO)
     counts = np.bincount(leading, minlength=found.rank)
