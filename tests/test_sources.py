@@ -248,6 +248,16 @@ def test_a_broken_sparse_matrix_is_refused():
         open_source(x)
 
 
+@pytest.mark.parametrize("indptr", [[0, 10**6, 0], [0, -5, 0], [0, 9, 1], [2, 1, 1]])
+@pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array])
+def test_a_broken_indptr_is_refused_before_it_is_followed(make, indptr):
+    x = make((2, 2))
+    x.data, x.indices = np.ones(1), np.zeros(1, np.int32)
+    x.indptr = np.array(indptr, np.int32)
+    with pytest.raises(DataError, match="not a valid sparse matrix: indptr"):
+        open_source(x)
+
+
 @pytest.mark.parametrize("dtype", ["int32", "complex128", "nonsense", "float16"])
 def test_other_dtypes_of_blocks_are_refused(dtype):
     with pytest.raises(UsageError, match="float32 or float64"):

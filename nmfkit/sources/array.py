@@ -184,6 +184,8 @@ def _as_csr(matrix: Any, dtype: Any, uri: str) -> Any:
         matrix = matrix.tocoo()
     if hasattr(matrix, "check_format"):
         try:  # SciPy turns columns into rows unseen: a false index would be written wherever it points
+            # What ends in 0 holds nothing to SciPy's check, whatever stands before.
+            check_indptr(np.asarray(matrix.indptr), len(matrix.indptr) - 1, min(len(matrix.data), len(matrix.indices)))
             matrix.check_format(full_check=True)
         except ValueError as error:
             raise DataError(f"{uri}: not a valid sparse matrix: {error}") from None
