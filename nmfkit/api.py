@@ -20,13 +20,14 @@ from nmfkit.executors.plan import Layout
 from nmfkit.explanation import explain
 from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
+from nmfkit.levels import at_every_level, by_name
 from nmfkit.lifecycle import attended
 from nmfkit.loop import Watcher, reason_to_stop
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.pilot import pilot_share, piloted
 from nmfkit.probe import Probe, survey
 from nmfkit.problem import Problem
-from nmfkit.protocols import Executor
+from nmfkit.protocols import Calibrates, Executor, Relative
 from nmfkit.registry import Registered, registry
 from nmfkit.result import Result, load
 from nmfkit.run import Run
@@ -37,6 +38,7 @@ from nmfkit.sources.staging import check_output
 from nmfkit.sources.uri import is_remote
 from nmfkit.start import Given
 from nmfkit.store import RunStore
+from nmfkit.transformed import alone, write_transformed
 from nmfkit.versions import versions
 
 __all__ = ["convert", "explain", "fit", "load", "plugins", "resume", "transform"]
@@ -120,6 +122,8 @@ def fit_problem(
     place = Machine.of(machine)
     refuse_odd_counts(checkpoint_every=checkpoint_every)
     resolved = resolve(problem)
+    starting = Given(w, h, resolved.initializer, len(problem.ranks))
+    starting.refuse_unused(problem.model)
     if out is not None:
         refuse_unstorable(problem)
     source = open_observed(
@@ -154,7 +158,7 @@ def fit_problem(
         try:
             watcher.stage("start")
             given = w is not None or h is not None
-            initializer = resolved.initializer if not given else Given(w, h, resolved.initializer)
+            initializer = starting if given else resolved.initializer
             rows, shared = resolved.model.start(initializer, executor.sweep, probe, problem.seed, source.dtype)
             if rows_first:
                 watcher.stage("pilot")
@@ -163,6 +167,9 @@ def fit_problem(
             if sketches:
                 watcher.stage("sketch")
                 rows, shared = sketched(resolved, executor, probe, rows, shared, given=given, note=watcher.note)
+            if isinstance(resolved.model, Calibrates) and _measured(resolved):
+                watcher.stage("calibrate")
+                rows, shared = resolved.model.calibrate(rows, shared, executor.sweep)
             return run.begin(rows, shared)
         except BaseException:
             run.abandon()
@@ -250,11 +257,12 @@ def transform(
 ) -> Any:
     """Rows (m', rank) of W for new data `x` (m', n) on the fitted components.
 
+    A model with several row factors or levels gives a dict of them by name: `{"w1": …, "w2": …}`, and `"level2"` for
+    the coefficients of a level that are a product of factors.
     One read of `x` looks for entries that would spoil it, a second one fits: each block is updated until no entry
-    moves by more than `tol` of the largest, at most `max_sweeps` times. With `out`, a zarr group with `w` is written
-    there, and that array is returned unread. `mask`, `weights` and `machine` as in `fit`; `missing` None is what it was
-    there. Raises `UsageError` when the features differ in
-    number.
+    moves by more than `tol` of the largest, at most `max_sweeps` times. With `out`, a zarr group with `w`, or all of
+    these factors, is written there, and the arrays are returned unread. `mask`, `weights` and `machine` as in `fit`;
+    `missing` None is what it was there. Raises `UsageError` when the features differ in number.
     """
     watcher = watcher or Warner()
     if not (isinstance(tol, float | int) and tol >= 0):
@@ -285,13 +293,12 @@ def transform(
         rows, _ = executor.sweep(
             resolved.model.encode, None, {**shared, "encode.sweeps": max_sweeps, "encode.tol": tol}
         )
+        rows = at_every_level(rows, resolved.model, shared)
         if out is not None:
-            from nmfkit.transformed import write_transformed
-
             return write_transformed(
                 out, rows, source, result, executor.each, overwrite=overwrite, options=storage_options
             )
-        return rows.read(0, source.shape[0])[resolved.model.row_factors[0]]
+        return alone(by_name(rows.read(0, source.shape[0]), resolved.model))
 
 
 def convert(
@@ -327,6 +334,12 @@ def convert(
 def plugins() -> list[Registered]:
     """Every part on offer, with its kind, summary and distribution."""
     return [part for kind in KINDS for part in registry().of_kind(kind)]
+
+
+def _measured(resolved: Resolved) -> bool:
+    """Whether a weight is to be measured by the loss at the start."""
+    parts = resolved.ingredients
+    return any(isinstance(part, Relative) and part.relative for part in (*parts.reg_w, *parts.reg_h))
 
 
 def _of_source(x: Any, options: Mapping[str, Any] | None, *others: Any) -> Mapping[str, Any] | None:

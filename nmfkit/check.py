@@ -10,18 +10,23 @@ from typing import Any
 import numpy as np
 
 from nmfkit.errors import DataError, Incompatible, NmfkitError, UsageError
+from nmfkit.levels import layer_cautions
+from nmfkit.loop import is_phased
 from nmfkit.parts import PartText
 from nmfkit.probe import Probe
 from nmfkit.problem import Problem, is_auto, part_text
 from nmfkit.protocols import (
     Chooses,
+    HasLevels,
     HasProx,
     HasSplit,
+    HasSums,
     Ingredients,
     Initializer,
     Loss,
     Model,
     Regularizer,
+    Sided,
     Source,
     UpdateRule,
     Whole,
@@ -64,8 +69,8 @@ def resolve(problem: Problem, *, elsewhere: float | None = None) -> Resolved:
     model_factory = builder.factory("model", problem.model)
     takes: frozenset[str] = getattr(model_factory, "takes", frozenset(FIELDS))
     loss = builder.part("loss", problem.loss, "loss") if "loss" in takes else None
-    reg_w = tuple(builder.part("regularizer", r, "reg-w") for r in problem.reg_w)
-    reg_h = tuple(builder.part("regularizer", r, "reg-h") for r in problem.reg_h)
+    reg_w = tuple(_sided(builder.part("regularizer", r, "reg-w"), "w") for r in problem.reg_w)
+    reg_h = tuple(_sided(builder.part("regularizer", r, "reg-h"), "h") for r in problem.reg_h)
     initializer = builder.part("initializer", problem.init, "init") if "init" in takes else None
     rule = None
     if "rule" in takes and not is_auto(problem.rule):
@@ -92,11 +97,12 @@ def resolve(problem: Problem, *, elsewhere: float | None = None) -> Resolved:
             if misfits:
                 misfits += _ways_out(problem, loss, reg_w, reg_h)
     misfits += _coupled_rows(problem, reg_w)
+    misfits += _doubled_sums(problem, reg_w, reg_h)
     if misfits:
         raise Incompatible(misfits)
     ingredients = Ingredients(loss, rule, reg_w, reg_h, problem.ranks)
     model = model_of(problem, ingredients)
-    if reasons := list(model.misfits()):
+    if reasons := list(model.misfits()) or _both_ways(problem, model):
         raise Incompatible(reasons)
     return Resolved(problem, model, initializer, ingredients, builder.origins, frozenset(builder.distributions))
 
@@ -179,8 +185,12 @@ def cautions(resolved: Resolved, shape: tuple[int, int]) -> list[str]:
             f"init {part_text(problem.init)!r} starts with exact zeros, which rule {part_text(problem.rule)!r} "
             "can hardly leave; use init nndsvda or random, or rule hals"
         )
+    found += layer_cautions(resolved.model, parts.ranks)
+    # Sums fix the scale; layers have some by themselves.
+    free = not any(isinstance(part, HasSums) for part in (*parts.reg_w, *parts.reg_h))
+    free = free and not isinstance(resolved.model, HasLevels)
     for one, other, names in (("W", "H", parts.reg_w), ("H", "W", parts.reg_h)):
-        if names and not (parts.reg_h if one == "W" else parts.reg_w):
+        if names and free and not (parts.reg_h if one == "W" else parts.reg_w):
             found.append(
                 f"only {one} is regularized: scaling {one} down and {other} up lowers the penalty at no cost; "
                 f"regularize {other}, too"
@@ -229,6 +239,11 @@ class _Builder:
         return registered.load()
 
 
+def _sided(part: Any, factor: str) -> Any:
+    """The part as it acts on that factor."""
+    return part.of_factor(factor) if isinstance(part, Sided) else part
+
+
 def _listed(faults: Sequence[str]) -> str:
     return f"{len(faults)} things are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults)
 
@@ -242,6 +257,16 @@ def model_of(problem: Problem, ingredients: Ingredients) -> Model:
     options = tuple(parsed.options) + tuple(problem.model_options.items())
     built: Model = registry().get("model", parsed.name).build(replace(parsed, options=options), parts=ingredients)
     return built
+
+
+def _both_ways(problem: Problem, model: Model) -> list[str]:
+    """Why a model that wants passes over all rows cannot go through groups of them."""
+    if not (is_phased(model) and bool(getattr(model, "groups", 0))):
+        return []
+    return [
+        f"model {part_text(problem.model)!r} sweeps by groups of blocks (Parted) and takes passes over all rows before "
+        "a sweep (Phased): a sweep can be one or the other"
+    ]
 
 
 def _untaken(problem: Problem, takes: frozenset[str]) -> list[str]:
@@ -307,6 +332,18 @@ def _coupled_rows(problem: Problem, reg_w: Sequence[Any]) -> list[str]:
         for part, text in zip(reg_w, problem.reg_w, strict=True)
         if isinstance(part, Whole) and part.couples_rows
     ]
+
+
+def _doubled_sums(problem: Problem, reg_w: Sequence[Any], reg_h: Sequence[Any]) -> list[str]:
+    misfits = []
+    for factor, parts, texts in (("W", reg_w, problem.reg_w), ("H", reg_h, problem.reg_h)):
+        fixed = [part_text(text) for part, text in zip(parts, texts, strict=True) if isinstance(part, HasSums)]
+        if len(fixed) > 1:
+            misfits.append(
+                f"{' and '.join(map(repr, fixed))} on {factor} fix sums of the same entries, and a step meets one "
+                "of them: use one on W and one on H, or only one"
+            )
+    return misfits
 
 
 def _choose_rule(

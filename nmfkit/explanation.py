@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nmfkit.arguments import make_problem
+from nmfkit.array_rows import is_result
 from nmfkit.check import Resolved, cautions, check_source, resolve, resolve_for
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import local_plan
 from nmfkit.executors.plan import Plan, size_text
 from nmfkit.pilot import pilot_rows
 from nmfkit.problem import Problem, part_text
-from nmfkit.protocols import Source
+from nmfkit.protocols import HasLevels, Source, SweepsToStart
 from nmfkit.sketch import Sketches
 from nmfkit.sources.observed import describe_observed, observed_text, open_observed
 
@@ -78,13 +80,23 @@ class Explanation:
 
     @property
     def operations_per_sweep(self) -> float:
-        """Multiplications and additions of the products with X and ŷ in one sweep."""
+        """Multiplications and additions of the products with X and ŷ in one sweep, of every layer."""
         m, n = self.source["shape"]
-        rank = sum(self.resolved.problem.ranks)
-        model = self.resolved.model
+        ranks, model = self.resolved.problem.ranks, self.resolved.model
         entries = self.source["nnz"] if self.source["nnz"] is not None and not model.forms_product else m * n
+        inner = 0
+        if isinstance(model, HasLevels):
+            # Only the first layer sees X; the others factorize the rows' factor of the one before, or the features'.
+            side = n if sum(map(is_result, model.row_factors)) == 1 else m
+            ranks, inner = ranks[:1], side * sum(above * below for above, below in pairwise(ranks))
         # Two products of X's size, and as many again for ŷ where it is evaluated, for each factor.
-        return float(entries) * rank * (8 if model.elementwise else 4)
+        return (float(entries) * sum(ranks) + inner) * (8 if model.elementwise else 4)
+
+    @property
+    def start_sweeps(self) -> int:
+        """The most sweeps over X that the model's start takes, beside those of the initializer."""
+        model = self.resolved.model
+        return model.start_sweeps if isinstance(model, SweepsToStart) else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -98,6 +110,7 @@ class Explanation:
             "cautions": list(self.cautions),
             "crew": self.crew,
             "pilot_rows": self.pilot_rows,
+            "start_sweeps": self.start_sweeps,
             "forecast": None if self.forecast is None else self.forecast.as_dict(),
         }
 
@@ -117,9 +130,12 @@ class Explanation:
                 lines.append(f"  {role:<12}{part_text(text):<24}from {origins[role]}")
         for role, texts in (("reg-w", problem.reg_w), ("reg-h", problem.reg_h)):
             lines += [f"  {role:<12}{part_text(t):<24}from {origins[role]}" for t in texts]
-        lines.append(f"  {'rank':<12}{', '.join(map(str, problem.ranks))}")
+        label = "rank" if len(problem.ranks) == 1 else "ranks"
+        lines.append(f"  {label:<12}{', '.join(map(str, problem.ranks))}")
         if self.pilot_rows:
             lines.append(f"  {'pilot':<12}about {self.pilot_rows:,} rows first, whose H gives all of them their start")
+        if self.start_sweeps:
+            lines.append(f"  {'start':<12}at most {self.start_sweeps:,} sweeps over X of the model's own come first")
         rule = self.resolved.ingredients.rule
         if isinstance(rule, Sketches):
             wanted = rule.sketching(max(problem.ranks))
@@ -143,7 +159,7 @@ class Explanation:
         reads = (
             "none (X is in memory)"
             if p.resident
-            else f"{size_text(p.bytes_per_sweep)} (cache {size_text(p.cache_bytes)})"
+            else f"{size_text(p.bytes_per_sweep)}{_times(p.reads)} (cache {size_text(p.cache_bytes)})"
         )
         tile = f"tiles of {p.tile_rows:,} rows" if p.tile_rows else "whole blocks"
         groups = f" in {len(p.groups)} groups" if len(p.groups) > 1 else ""
@@ -179,6 +195,10 @@ def _scaled(number: float) -> str:
         if number >= 10**power:
             return f"{number / 10**power:.3g} {word}"
     return f"{number:.0f}"
+
+
+def _times(reads: int) -> str:
+    return f", {reads} times X" if reads > 1 else ""
 
 
 def _count(number: int, what: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import Problem
-from nmfkit.protocols import Advance, Executor, Guarded, Model, Parted, RowStore, Shared, Stats
+from nmfkit.protocols import Advance, Executor, Guarded, Model, Parted, Phased, RowStore, Shared, Stats
 from nmfkit.stats import add, times, widen
 from nmfkit.terms import offers
 
@@ -120,6 +120,11 @@ def is_parted(model: Model) -> TypeGuard[Parted]:
     return bool(getattr(model, "groups", 0)) and isinstance(model, Parted)
 
 
+def is_phased(model: Model) -> TypeGuard[Phased]:
+    """Whether sweeps of `model` take passes over the rows before `local`."""
+    return bool(getattr(model, "phased", False)) and isinstance(model, Phased)
+
+
 def is_guarded(model: Model) -> TypeGuard[Guarded]:
     """Whether `model` may take a step back."""
     return offers(model, Guarded)
@@ -166,15 +171,19 @@ class Conclusion(NamedTuple):
     accepted: bool
 
 
-def concluded(model: Model, shared: Shared, stats: Stats) -> Conclusion:
-    """The end of a sweep; its shared state is the one before where the objective is no finite number."""
-    objective = float(model.objective(shared, stats))
+def concluded(model: Model, shared: Shared, stats: Stats, passed: Shared | None = None) -> Conclusion:
+    """The end of a sweep; its shared state is the one before where the objective is no finite number.
+
+    `passed` is the state that passes before `local` have left, where there were any.
+    """
+    now = shared if passed is None else passed
+    objective = float(model.objective(now, stats))
     back = model.refused(shared, objective) if is_guarded(model) else None
     if back is not None:
         return Conclusion(objective, back, False)
     if not math.isfinite(objective):
         return Conclusion(objective, shared, True)
-    return Conclusion(objective, _in_range(lambda: model.apply(shared, stats)), True)
+    return Conclusion(objective, _in_range(lambda: model.apply(now, stats)), True)
 
 
 def renewed(model: Parted, shared: Shared, kept: Iterable[tuple[int, Stats]], *, ends: bool) -> Conclusion:
@@ -252,8 +261,8 @@ class Watcher:
         print(f"nmfkit: {sentence}", file=sys.stderr)
 
     def stage(self, name: str) -> None:
-        """A new stage begins: "cluster", "staging", "probe", "start", "pilot", "sketch", "sweeps",
-        "write".
+        """A new stage begins: "cluster", "staging", "probe", "start", "pilot", "sketch",
+        "calibrate", "sweeps", "write".
         """
 
     def crew(self, crew: Any) -> None:

@@ -59,7 +59,7 @@ class Marker(Watcher):
     def plan(self, plan: Any, cautions: list[str]) -> None:
         """Keep the bytes that a sweep goes through."""
         del cautions
-        self._sweep_bytes = plan.source_bytes
+        self._sweep_bytes = plan.passed_bytes
 
     def block(self, size: int) -> None:
         """Count its bytes: two threads at once may lose one, which nobody will see."""

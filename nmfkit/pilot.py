@@ -17,7 +17,7 @@ from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import Layout, Plan, make_plan, size_text
 from nmfkit.loop import iterate
 from nmfkit.probe import Probe, survey
-from nmfkit.problem import Problem
+from nmfkit.problem import Problem, part_text
 from nmfkit.protocols import Executor, RowStore, Shared, Source, Sweep, UpdateRule
 from nmfkit.sample import Picked
 from nmfkit.sketch import Sketches
@@ -68,9 +68,15 @@ class HasBatch(Protocol):
 def share(problem: Problem, source: Source, carries: bool = True, memory: int | None = None) -> float:
     """The share of the rows of `source` that a pilot is to fit; 0 without one.
 
-    Raises `UsageError` where so many rows are asked for that they do not fit `memory` bytes beside the fit.
+    Raises `UsageError` where so many rows are asked for that they do not fit `memory` bytes beside the fit, or where
+    the model `carries` no fit of some rows on to others.
     """
     m, n = source.shape
+    if problem.pilot not in ("auto", "none") and not carries:
+        raise UsageError(
+            f"model {part_text(problem.model)!r} cannot go on from the fit of some rows, and a pilot of "
+            f"{problem.pilot} is asked for: leave --pilot out"
+        )
     if problem.pilot == "none" or not carries or isinstance(source, Observed):
         return 0.0
     rank = max(problem.ranks)

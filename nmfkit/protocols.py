@@ -21,6 +21,8 @@ from nmfkit.probe import Probe
 from nmfkit.surrogate import Surrogate
 from nmfkit.terms import Halves as Halves
 from nmfkit.terms import HasPulled as HasPulled
+from nmfkit.terms import HasSums as HasSums
+from nmfkit.terms import HasSurrogate as HasSurrogate
 from nmfkit.terms import Meeting as Meeting
 from nmfkit.terms import Moment as Moment
 from nmfkit.terms import Penalty as Penalty
@@ -102,6 +104,15 @@ class HasJoint(Protocol):
 
 
 @runtime_checkable
+class HasDataSurrogate(Protocol):
+    """a loss with a majoriser in its first argument, so that a factor can be the data of another layer."""
+
+    def data_surrogate(self, x: Array, y: Array) -> Surrogate:
+        """The majoriser of d(x, y) in x > 0, made at `x`, for `y` > 0 of the same shape."""
+        ...
+
+
+@runtime_checkable
 class HasGram(Protocol):
     """a loss that is quadratic in each factor."""
 
@@ -131,15 +142,6 @@ class Regularizer(Protocol):
 
     def value(self, stat: Stats) -> float:
         """The penalty, from the statistic summed over all rows."""
-        ...
-
-
-@runtime_checkable
-class HasSurrogate(Protocol):
-    """a regularizer with a power surrogate."""
-
-    def surrogate(self, f: Array, stat: Stats) -> Surrogate:
-        """The majoriser at the row block `f`; `stat` is the whole factor's statistic at the same point."""
         ...
 
 
@@ -175,6 +177,33 @@ class Whole(Protocol):
     """a regularizer that couples rows, so that it needs its whole factor at once."""
 
     couples_rows: ClassVar[bool]
+
+
+@runtime_checkable
+class Sided(Protocol):
+    """a regularizer that is told which factor it acts on."""
+
+    def of_factor(self, name: str) -> Any:
+        """The regularizer as it acts on F = W ("w") or on F = Hᵀ ("h")."""
+        ...
+
+
+@runtime_checkable
+class Relative(Protocol):
+    """a regularizer whose weight may be measured by the loss at the start of the fit."""
+
+    @property
+    def relative(self) -> bool:
+        """Whether it is; the part then acts only once its weight is known."""
+        ...
+
+    def factor(self, loss: float, unweighted: float, stat: Stats) -> float:
+        """By what the part is multiplied in a fit that starts at a factor of that `stat`.
+
+        `loss` is the value there of what the part stands beside in the objective, `unweighted` the same without a
+        weight that the model gives it; they differ where there are several.
+        """
+        ...
 
 
 # --- update rules -------------------------------------------------------------------------------------------
@@ -258,6 +287,20 @@ class StepsJointly(Protocol):
 
     def moved(self, gathered: Stats, term: Term) -> Stats:
         """`gathered` at an earlier pair, for an update now that the other factor is that of `term`."""
+        ...
+
+
+@runtime_checkable
+class Majorises(Protocol):
+    """a rule that can say what it minimises, so that a factor sharded with the rows can be held to sums of its columns.
+
+    Its `gather` gives halves of the loss (`Pulled`), and its `update` is the minimiser of the majoriser.
+    """
+
+    def majoriser(
+        self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, moment: Moment
+    ) -> Surrogate:
+        """The surrogate of loss and regularizers, made at the rows `f`, whose root `update` would take."""
         ...
 
 
@@ -490,7 +533,8 @@ class Executor(Protocol):
     def advance(self, model: Model, rows: RowStore, shared: Any) -> Advance:
         """A sweep of `model.local`: the new rows, their objective with `shared`, the following (held) state.
 
-        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each.
+        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each. The
+        passes of a `Phased` one come before.
         """
         ...
 
@@ -500,6 +544,19 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of threads, caches and scratch space; rows and states that are not kept elsewhere are lost."""
+        ...
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """a model that takes regularizers whose weight is measured by the loss at the start."""
+
+    def calibrate(self, rows: RowStore, shared: Shared, sweep: Sweep) -> tuple[RowStore, Shared]:
+        """Rows and state to begin with, the weights of `Relative` regularizers fixed; the same where there are none."""
+        ...
+
+    def regularizers(self, shared: Shared) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Those of W and those of H as they act with `shared`, in the order of the problem."""
         ...
 
 
@@ -565,6 +622,109 @@ class Parted(Protocol):
 
     def objective(self, shared: Shared, stats: Stats) -> float:
         """As that of any model, here of the rows of a closing sweep."""
+        ...
+
+
+@runtime_checkable
+class SweepsToStart(Protocol):
+    """a model whose start takes sweeps over X of its own."""
+
+    @property
+    def start_sweeps(self) -> int:
+        """How many at most; those of the initializer come on top."""
+        ...
+
+
+class Level(NamedTuple):
+    """One level of a model of several: its approximation of X is rows[`row`] · product of `chain` · its components.
+
+    The components are the product of `components`: shared factors by name, the outermost first, (r, n) together. The
+    factors of `chain` stand between the rows and them: (p, r) together, and nothing where it is empty.
+    """
+
+    row: str
+    chain: tuple[str, ...]
+    components: tuple[str, ...]
+
+
+class LayerLosses(NamedTuple):
+    """The loss of each layer alone, without its weight: where the layered fit began, and at its end.
+
+    `weights` are those of the layers in the objective.
+    """
+
+    start: tuple[float, ...]
+    end: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+@runtime_checkable
+class HasScale(Protocol):
+    """a model that weighs its losses, so that their rounding is not that of the loss alone."""
+
+    def scale(self, shared: Shared) -> float:
+        """The size in the objective of the terms that cancel where the fit is close."""
+        ...
+
+
+@runtime_checkable
+class HasLevels(Protocol):
+    """a model that factorizes a factor again, so that each level has components of its own."""
+
+    def levels(self, shared: Shared) -> tuple[Level, ...]:
+        """The levels, from the one next to the data on.
+
+        From one to the next, one factor is added: the first of `components`, or the last of `chain`.
+        """
+        ...
+
+    def layer_losses(self, following: Shared) -> LayerLosses:
+        """The losses of the layers, as many as levels, from the state that follows the last sweep."""
+        ...
+
+
+class Pass(NamedTuple):
+    """A pass over the rows that comes before `local`: `step` with what of the state it needs; X is read only if `data`.
+
+    The rows of factors that `step` returns take the place of those before, or join them; other factors stay as they
+    are, so that a pass that only gathers statistics returns no rows. `shared` should be small: what is not an object
+    of the state itself is sent to every worker.
+    """
+
+    step: Step
+    shared: Shared
+    data: bool
+
+
+@runtime_checkable
+class Phased(Protocol):
+    """A model whose sweep takes passes over the rows before `local`, each from the sums of the one before.
+
+    `local` gets the rows as the passes have left them, and the state that the last `after` returned. Where a sweep does
+    not count, rows and state before the passes stand.
+    """
+
+    @property
+    def phased(self) -> bool:
+        """Whether it does."""
+        ...
+
+    @property
+    def reads(self) -> int:
+        """How often a sweep reads X: once in `local`, and once in each pass with data."""
+        ...
+
+    @property
+    def aside(self) -> int:
+        """How many factors of the rows' width the passes keep beside the rows, at most."""
+        ...
+
+    def phase(self, shared: Shared) -> Pass | None:
+        """The next pass over the rows before `local` may be taken, or None."""
+        ...
+
+    def after(self, shared: Shared, stats: Stats) -> Shared:
+        """The state after that pass, from its sums; what a sweep leaves in it ends in `apply`."""
         ...
 
 

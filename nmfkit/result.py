@@ -12,10 +12,11 @@ import numpy as np
 
 from nmfkit.array_rows import is_result
 from nmfkit.blocks import Array
-from nmfkit.errors import StoreError
+from nmfkit.errors import StoreError, UsageError
+from nmfkit.levels import FittedLevel, by_name, coefficients_name, levels_of
 from nmfkit.loop import State
 from nmfkit.problem import Problem
-from nmfkit.protocols import Model
+from nmfkit.protocols import HasLevels, Model
 from nmfkit.sources.observed import data_places
 from nmfkit.sources.staging import check_output
 from nmfkit.store import RunStore
@@ -25,7 +26,8 @@ from nmfkit.store import RunStore
 class Result:
     """A fitted factorization.
 
-    `w` (m, rank) and `h` (rank, n) are read when asked for; a model's further factors are in `factors`.
+    `w` (m, rank) and `h` (rank, n) are read when asked for; factors that a model calls otherwise are in `factors`, and
+    what it finds at each of several levels in `levels`.
     `attributes` are those of the run store: problem, source, versions, timings, status.
     """
 
@@ -60,20 +62,46 @@ class Result:
 
     @cached_property
     def factors(self) -> dict[str, Array]:
-        """Every factor by the model's own names; raises `StoreError` when the run has changed since it was loaded."""
-        found = self.state.rows.read(0, self.shape[0])
-        rows = {name: np.asarray(f) for name, f in found.items() if is_result(name)}
+        """Every factor by the model's own names, those of the rows first, then the shared ones.
+
+        Raises `StoreError` when the run has changed since it was loaded.
+        """
+        rows = by_name(self.state.rows.read(0, self.shape[0]), self.model)
         return {**rows, **self.model.factors(self.state.current)}
 
     @property
     def w(self) -> Array:
-        """W (m, rank)."""
-        return self.factors["w"]
+        """W (m, rank); raises `UsageError` where the model has no factor of that name."""
+        return self._factor("w")
 
     @property
     def h(self) -> Array:
-        """H (rank, n)."""
-        return self.factors["h"]
+        """H (rank, n); raises `UsageError` where the model has no factor of that name."""
+        return self._factor("h")
+
+    @cached_property
+    def levels(self) -> tuple[FittedLevel, ...]:
+        """What a model of several layers finds at each level: X ≈ `coefficients` (m, r) `components` (r, n).
+
+        The first one is next to the data; both are multiplied out when asked for. Raises `UsageError` where the model
+        has only one pair of factors.
+        """
+        found = levels_of(self.model, self.state.current)
+        if not found:
+            raise UsageError(f"this model has no levels: its factors are {', '.join(self._names)}")
+        return tuple(FittedLevel(i, coefficients_name(i, level), level, self) for i, level in enumerate(found, 1))
+
+    @property
+    def _names(self) -> list[str]:
+        """The names of `factors`, without reading a row."""
+        rows = [name for name in self.model.row_factors if is_result(name)]
+        return [*rows, *self.model.factors(self.state.current)]
+
+    def _factor(self, name: str) -> Array:
+        if name not in (known := self._names):
+            levels = "; what it finds at each level is in result.levels" if isinstance(self.model, HasLevels) else ""
+            raise UsageError(f"this model has no factor {name!r}: result.factors has {', '.join(known)}{levels}")
+        return self.factors[name]
 
     @cached_property
     def model(self) -> Model:
@@ -95,12 +123,11 @@ class Result:
             if self.state.stopped_by is None:
                 store.update(status="interrupted")
 
-    def transform(self, x: Any, **options: Any) -> Array:
+    def transform(self, x: Any, **options: Any) -> Any:
         """Rows of new data on these components; see `nmfkit.transform`."""
         from nmfkit.api import transform
 
-        transformed: Array = transform(self, x, **options)
-        return transformed
+        return transform(self, x, **options)
 
 
 def _parts(problem: Problem) -> tuple[Any, ...]:

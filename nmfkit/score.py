@@ -5,33 +5,53 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Unpack
 
 import numpy as np
 
-from nmfkit.array_rows import is_result
-from nmfkit.blocks import Array, Block
-from nmfkit.check import Resolved, check_data, check_source, resolve
+from nmfkit.blocks import Array
+from nmfkit.check import check_data, check_source, resolve
 from nmfkit.errors import StoreError, UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import executing
+from nmfkit.judging import HalfSquares, Judge, Product, products_of
+from nmfkit.levels import levels_of
 from nmfkit.loop import Watcher
-from nmfkit.lowrank import LowRank
 from nmfkit.origin import IN_MEMORY, observed_again
 from nmfkit.probe import survey
-from nmfkit.problem import part_text
-from nmfkit.protocols import HasGram, Rows, Shared, Source, Stats, Step
+from nmfkit.protocols import HasLevels, Model, Shared, Source, Stats
 from nmfkit.result import Result, load
 from nmfkit.sources import open_source
 from nmfkit.sources.fingerprint import fingerprint
 from nmfkit.sources.observed import elsewhere, holes, known_missing, open_observed
 from nmfkit.sources.uri import is_remote
-from nmfkit.weighed import Weighed
 
 ENCODE = {"encode.sweeps": 200, "encode.tol": 1e-5}
 """How rows of other data are fitted, as `transform` does."""
+
+
+@dataclass(frozen=True)
+class LevelScore:
+    """The judgement of one level of a model with several, on the data that the whole run is judged on.
+
+    `loss` and `relative_error` are of X against the level's product, `sparsity` is Hoyer's of the level's components in
+    the features of X, `shares` as those of a run. `layer_loss` is the loss of the layer alone, of what it factorizes
+    against its own two factors; `layer_loss_at_start` was that of the start, layer by layer, `ratio` is the one over
+    the other, and `weight` what it counts in the objective. These are of the fit, and None on other data.
+    """
+
+    level: int
+    rank: int
+    loss: float
+    relative_error: float
+    sparsity: float
+    shares: tuple[float, ...]
+    layer_loss: float | None
+    layer_loss_at_start: float | None
+    ratio: float | None
+    weight: float | None
 
 
 @dataclass(frozen=True)
@@ -42,6 +62,7 @@ class Score:
     √(loss / loss of ŷ = 0) for a quadratic loss, so ‖X − WH‖ / ‖X‖ for Frobenius, and for any other the loss over that
     of the product of X's row and column sums; `measure` says which. A model that takes no loss is judged by
     ½‖X − WH‖². `sparsity` is Hoyer's, by factor, and `shares[k]` the part of the entries' sum that component k makes.
+    Of a model with levels, these are of the first one, next to the data, and `levels` has all.
     """
 
     source: str
@@ -51,6 +72,7 @@ class Score:
     measure: str
     sparsity: dict[str, float]
     shares: tuple[float, ...]
+    levels: tuple[LevelScore, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -80,12 +102,13 @@ def score(
     result = run if isinstance(run, Result) else load(run, storage_options=options if is_remote(str(run)) else None)
     resolved = resolve(result.problem)
     shared = result.state.current
-    row, factor, v = _product(result, resolved)
+    products = products_of(result, resolved)
+    dtype = products[0].v.dtype
     if x is None:
         source = _own_source(result, options, mask, weights)
     else:
         missing = known_missing(result.attributes) if missing is None else missing
-        source = _other_source(result, x, key, v.dtype, options, mask, weights, missing)
+        source = _other_source(result, x, key, dtype, options, mask, weights, missing)
     if (weights := elsewhere(source)) is not None:
         resolved = resolve(result.problem, elsewhere=weights)
         check_source(resolved, source)
@@ -94,80 +117,81 @@ def score(
         probe = survey(executor.sweep, executor.source)
         check_data(resolved, probe)
         watcher.stage("score")
-        loss = resolved.ingredients.loss or _HalfSquares()
-        judge = _Judge(loss, row, v, probe.columns / probe.total, resolved.model.encode if x is not None else None)
+        loss = resolved.ingredients.loss or HalfSquares()
+        encode = resolved.model.encode if x is not None else None
+        judge = Judge(loss, products, probe.columns / probe.total, encode)
         rows = result.state.rows if x is None else None
         _, stats = executor.sweep(judge, rows, {**shared, **ENCODE})
-    return _score(result, source, stats, (row, factor), v, judge.quadratic, own=x is None)
-
-
-class _HalfSquares:
-    """½‖X − ŷ‖², which judges a model that takes no loss."""
-
-    def value(self, x: Block, y: LowRank) -> float:
-        inside = np.sum(np.square(np.subtract(x.values, y.at(x), dtype=np.float64)))
-        return 0.5 * (float(inside) + y.squares_outside(x))
-
-    def offset(self, x: Block) -> float:
-        return 0.5 * float(np.sum(np.square(x.values, dtype=np.float64)))
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """The step of the scoring sweep: the rows' factor `row` times `v` (r, n).
-
-    `profile` (n,) holds the columns' parts of the sum of all entries.
-    """
-
-    loss: Any
-    row: str
-    v: Array
-    profile: Array
-    encode: Step | None
-
-    @property
-    def quadratic(self) -> bool:
-        return isinstance(self.loss, HasGram | _HalfSquares)
-
-    def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
-        if self.encode is not None:
-            rows, _ = self.encode(x, {}, shared)
-        u = rows[self.row]
-        wide = u.astype(np.float64)
-        return {}, {
-            "loss": float(self.loss.value(x, LowRank(u, self.v))),
-            "reference": self._reference(x, u.dtype),
-            "sums": np.sum(wide, axis=0),
-            "squares": np.sum(np.square(wide), axis=0),
-        }
-
-    def _reference(self, x: Block, dtype: Any) -> float:
-        """The loss of what needs no factorization: zero, or the product of row and column sums."""
-        if self.quadratic:
-            return float(self.loss.offset(x))
-        sums = x.dot(np.ones((x.shape[1], 1), dtype))
-        if isinstance(x, Weighed):  # what the row would sum up to if all of it were known
-            sums = sums / np.maximum(x.weigh(self.profile[:, None].astype(dtype)), np.finfo(dtype).tiny)
-        return float(self.loss.value(x, LowRank(sums.astype(dtype), self.profile[None].astype(dtype))))
+    return _score(result, resolved.model, source, stats, products, judge.quadratic, own=x is None)
 
 
 def _score(
-    result: Result, source: Source, stats: Stats, names: tuple[str, str], v: Array, quadratic: bool, *, own: bool
+    result: Result,
+    model: Model,
+    source: Source,
+    stats: Stats,
+    products: tuple[Product, ...],
+    quadratic: bool,
+    *,
+    own: bool,
 ) -> Score:
-    ratio = stats["loss"] / stats["reference"] if stats["reference"] > 0 else math.nan
-    wide = v.astype(np.float64)
-    mass = stats["sums"] * np.sum(wide, axis=1)
-    of_rows = hoyer(stats["sums"], stats["squares"], source.shape[0])
-    of_v = hoyer(np.sum(wide, axis=1), np.sum(np.square(wide), axis=1), v.shape[1])
+    errors = [_relative(loss, stats["reference"], quadratic) for loss in stats["losses"]]
     return Score(
         source=source.uri,
         objective=result.objective if own else None,
-        loss=stats["loss"],
-        relative_error=math.sqrt(max(0.0, ratio)) if quadratic else ratio,
+        loss=stats["losses"][0],
+        relative_error=errors[0],
         measure="‖X − WH‖ / ‖X‖" if quadratic else "loss / loss of the product of row and column sums",
-        sparsity=dict(zip(names, (of_rows, of_v), strict=True)),
-        shares=tuple(float(s) for s in mass / max(float(np.sum(mass)), np.finfo(np.float64).tiny)),
+        sparsity=_sparsities(model, result.state.current, stats, source.shape[0]),
+        shares=_shares(products[0], stats),
+        levels=tuple(_levels(model, result.state.following, stats, products, errors, own=own)),
     )
+
+
+def _relative(loss: float, reference: float, quadratic: bool) -> float:
+    ratio = loss / reference if reference > 0 else math.nan
+    return math.sqrt(max(0.0, ratio)) if quadratic else ratio
+
+
+def _shares(product: Product, stats: Stats) -> tuple[float, ...]:
+    used = stats["sums"][product.row]
+    mass = (used if product.chain is None else used @ product.chain) * np.sum(product.v, axis=1, dtype=np.float64)
+    return tuple(float(s) for s in mass / max(float(np.sum(mass)), np.finfo(np.float64).tiny))
+
+
+def _sparsities(model: Model, shared: Shared, stats: Stats, count: int) -> dict[str, float]:
+    """Hoyer's of every factor: of its columns where it weighs components, else of its rows."""
+    found = {name: hoyer(sums, stats["squares"][name], count) for name, sums in stats["sums"].items()}
+    weighing = {name for level in levels_of(model, shared) for name in level.chain}
+    factors = {name: np.asarray(f) for name, f in model.factors(shared).items()}
+    return found | {name: _of_rows(f.T if name in weighing else f) for name, f in factors.items()}
+
+
+def _of_rows(f: Array) -> float:
+    wide = f.astype(np.float64)
+    return hoyer(np.sum(wide, axis=1), np.sum(np.square(wide), axis=1), f.shape[1])
+
+
+def _levels(
+    model: Model, following: Shared, stats: Stats, products: tuple[Product, ...], errors: Sequence[float], *, own: bool
+) -> Iterator[LevelScore]:
+    if not isinstance(model, HasLevels):
+        return
+    losses = model.layer_losses(following)
+    for i, made in enumerate(products):
+        end, start = float(losses.end[i]), float(losses.start[i])
+        yield LevelScore(
+            level=i + 1,
+            rank=len(made.v),
+            loss=stats["losses"][i],
+            relative_error=errors[i],
+            sparsity=_of_rows(made.v),
+            shares=_shares(made, stats),
+            layer_loss=end if own else None,
+            layer_loss_at_start=start if own else None,
+            ratio=(end / start if start > 0 else math.nan) if own else None,
+            weight=float(losses.weights[i]) if own else None,
+        )
 
 
 def hoyer(sums: Array, squares: Array, count: int) -> float:
@@ -181,23 +205,6 @@ def hoyer(sums: Array, squares: Array, count: int) -> float:
     ratio = sums[used] / np.sqrt(squares[used])
     # Rounding may take a vector of equal entries a hair beyond the bounds.
     return float(np.mean(np.clip((math.sqrt(count) - ratio) / (math.sqrt(count) - 1), 0, 1)))
-
-
-def _product(result: Result, resolved: Resolved) -> tuple[str, str, Array]:
-    """The names of the two factors that X is the product of, and the shared one (r, n)."""
-    model, n = resolved.model, result.shape[1]
-    shared = model.factors(result.state.current)
-    rows = {name: f for name, f in result.state.rows.read(0, 1).items() if is_result(name)}
-    if len(rows) == 1 and len(shared) == 1:
-        ((row, u),), ((name, v),) = rows.items(), shared.items()
-        if v.shape == (u.shape[1], n):
-            return row, name, v
-    shapes = ", ".join(f"{k} ({', '.join(('m', *map(str, u.shape[1:])))})" for k, u in rows.items())
-    shapes += "".join(f", {k} {v.shape}" for k, v in shared.items())
-    raise UsageError(
-        f"score judges a product of two factors, (m, r) and (r, {n}), and model {part_text(result.problem.model)!r} "
-        f"has {shapes}; nmfkit inspect shows its objective"
-    )
 
 
 def _own_source(result: Result, options: Mapping[str, Any] | None, mask: Any, weights: Any) -> Source:

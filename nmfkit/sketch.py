@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from nmfkit.blocks import Array, Block, Dense, Linear, Transposed
 from nmfkit.check import Resolved, model_of
 from nmfkit.errors import UsageError
+from nmfkit.executors.passes import Beside, passed
 from nmfkit.loop import concluded, iterate
 from nmfkit.lowrank import LowRank, formed
 from nmfkit.probe import Probe
@@ -237,9 +238,20 @@ class SketchExecutor:
 
     def advance(self, model: Any, rows: RowStore, shared: Any) -> Advance:
         """A sweep of `model.local`; its objective is that of X, as far as the sketch knows it."""
-        rows, stats = self.sweep(_OnRows(model.local), Beside(rows, self._sketch), shared, data=False)
-        objective, following, accepted = concluded(model, shared, _formed(stats))
-        return Advance(rows, objective + self._rest, following, accepted)
+        there, state = passed(model, self._on_rows, rows, shared)
+        new, stats = self._on_rows(model.local, there, state)
+        objective, following, accepted = concluded(model, shared, stats, state)
+        return Advance(new, objective + self._rest, following, accepted)
+
+    def _on_rows(
+        self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True, tiles: bool = True
+    ) -> tuple[RowStore, Stats]:
+        """A sweep over the rows of A where X is asked for."""
+        assert rows is not None, "a sketch is swept with rows"
+        if data:
+            step, rows = _OnRows(step), Beside(rows, self._sketch)
+        new, stats = self.sweep(step, rows, shared, data=False, tiles=tiles)
+        return new, _formed(stats)
 
 
 @dataclass(frozen=True)
@@ -251,27 +263,6 @@ class _OnRows:
     def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         rows = dict(rows)
         return self.step(Dense(rows.pop(ROWS), x.first), rows, shared)
-
-
-@dataclass(frozen=True)
-class Beside:
-    """The rows of two stores together."""
-
-    one: RowStore
-    other: RowStore
-
-    @property
-    def lasting(self) -> bool:
-        """Whether either is in this process only."""
-        return self.one.lasting or self.other.lasting
-
-    def read(self, lo: int, hi: int) -> Rows:
-        """The rows `lo` … `hi` of every factor of both."""
-        return {**self.one.read(lo, hi), **self.other.read(lo, hi)}
-
-    def part(self, lo: int, hi: int) -> Beside:
-        """The parts of both."""
-        return Beside(self.one.part(lo, hi), self.other.part(lo, hi))
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,19 @@ from nmfkit.lowrank import LowRank
 
 @dataclass(frozen=True)
 class Least:
-    """A number whose sum with another is the smaller of the two, so that a minimum is a statistic, too."""
+    """A number, or array, whose sum with another is the smaller of the two, so that a minimum is a statistic, too.
 
-    value: float
+    `beside` is an array that belongs to an array of numbers: of the sum, that of the smaller ones.
+    """
+
+    value: Any
+    beside: Any = None
 
     def __add__(self, other: Least) -> Least:
-        return Least(min(self.value, other.value))
+        if not hasattr(self.value, "astype"):
+            return Least(min(self.value, other.value))
+        beside = None if self.beside is None else np.where(self.value <= other.value, self.beside, other.beside)
+        return Least(np.minimum(self.value, other.value), beside)
 
 
 def widen(stats: Any) -> Any:

@@ -60,6 +60,34 @@ class HasPulled(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSurrogate(Protocol):
+    """a regularizer with a power surrogate."""
+
+    def surrogate(self, f: Array, stat: Stats) -> Surrogate:
+        """The majoriser at the row block `f`; `stat` is the whole factor's statistic at the same point."""
+        ...
+
+
+@runtime_checkable
+class HasSums(Protocol):
+    """a regularizer that holds sums of the factor's entries where they are, and costs nothing there."""
+
+    @property
+    def total(self) -> float:
+        """What the entries of each sum add up to."""
+        ...
+
+    @property
+    def across(self) -> bool:
+        """Whether it is the rows of F (rows, r) that are summed, each for itself; its columns otherwise."""
+        ...
+
+    def onto(self, f: Array) -> Array:
+        """The whole factor `f` rescaled to these sums."""
+        ...
+
+
 def offers(part: Any, capability: type) -> bool:
     """Whether a part has a capability of methods alone, remembered: asking takes as long as work on a small tile."""
     return bool(_offered(type(part), capability))
@@ -153,10 +181,18 @@ class Penalty:
 
     parts: tuple[Any, ...] = ()
     stats: tuple[Stats, ...] = ()
+    multipliers: Any = None
+    """`Multipliers` of the whole factor's column sums, for a row block of a factor that is held to such sums."""
+
+    @property
+    def sums(self) -> HasSums | None:
+        """The part that holds the factor to sums, if there is one."""
+        return next((part for part in self.parts if isinstance(part, HasSums)), None)
 
     def surrogates(self, f: Array) -> list[Surrogate]:
-        """One surrogate for each part, at the row block `f`."""
-        return [part.surrogate(f, stat) for part, stat in zip(self.parts, self.stats, strict=True)]
+        """One surrogate for each part that has one, at the row block `f`."""
+        known = zip(self.parts, self.stats, strict=True)
+        return [part.surrogate(f, stat) for part, stat in known if offers(part, HasSurrogate)]
 
     def quadratics(self, f: Array) -> list[Gram]:
         """One quadratic for each part, at the row block `f`."""

@@ -1,4 +1,4 @@
-"""The output of `transform`: a zarr group with the rows of W for new data."""
+"""The output of `transform`: a zarr group with the rows of each row factor for new data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from nmfkit.array_rows import write_rows
 from nmfkit.executors.each import Each
+from nmfkit.levels import by_name
 from nmfkit.protocols import RowStore, Source
 from nmfkit.result import Result
 from nmfkit.sources.remote import Options
@@ -25,8 +26,13 @@ def write_transformed(
     overwrite: bool,
     options: Options | None = None,
 ) -> Any:
-    """Write `w` (m', rank), the row names where known, and where both came from; returns the array, unread."""
+    """Write each factor (m', r) of `rows`, the row names where known, and where all came from.
+
+    Returns the arrays, unread: the only one, or a dict of them by name.
+    """
+    names = list(by_name(rows.read(0, 1), result.model))
     attributes = {
+        "factors": names,
         "transform_of": result.path or "a result in memory",
         "source": {"uri": source.uri, "shape": list(source.shape)},
         "fitted_problem": result.problem.to_dict(),
@@ -36,4 +42,10 @@ def write_transformed(
         write_rows(store.group, rows, source.shape[0], each)
         store.write_names(source.row_names, None)
         store.update(status="done")
-    return Place(str(out), options=options).open()[result.model.row_factors[0]]
+    group = Place(str(out), options=options).open()
+    return alone({name: group[name] for name in names})
+
+
+def alone(factors: dict[str, Any]) -> Any:
+    """The factor itself where there is only one, else all of them by name."""
+    return next(iter(factors.values())) if len(factors) == 1 else factors

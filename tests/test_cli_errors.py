@@ -61,7 +61,7 @@ def test_unusable_matrices_are_refused_and_nothing_is_written(told, tmp_path):
         (2, ["--rank", "0"], "rank 0 is not a whole number ≥ 1"),
         (2, ["--rank", "two"], "rank 'two' is not a whole number"),
         (2, [], "no rank is given"),
-        (2, ["--rank", "2", "--ranks", "2,3"], "rank and ranks are both given"),
+        (2, ["--rank", "2", "--ranks", "2,3"], "--rank and --ranks are both given"),
         (2, ["--rank", "2", "--reg-h", "l1:-1"], "weight must be a finite number ≥ 0"),
         (2, ["--rank", "2", "--reg-h", "l1:nan"], "weight must be a finite number ≥ 0"),
         (2, ["--rank", "2", "--reg-h", "l1"], "weight is missing"),

@@ -230,6 +230,21 @@ def test_batches_of_one_stream_have_one_loss():
     assert e.n_steps_ == 1
 
 
+@pytest.mark.parametrize("asked", [{"reg_w": "minvol:0.5"}, {"reg_h": ["minvol:0.5", "l2:0.1"], "reg_w": "l1:0.1"}])
+def test_the_error_is_without_regularizers_as_they_act(asked):
+    """The weight of a volume is measured by the loss at the start, so its value alone does not say what it counts."""
+    e = NMF(3, beta_loss="kullback-leibler", random_state=0, max_iter=20, **asked).fit(X)
+    loss = divergence(X, e.result_.w, e.components_, "kullback-leibler")
+    np.testing.assert_allclose(e.reconstruction_err_, np.sqrt(2 * loss), rtol=1e-9)
+    assert abs(e.objective_ - loss) > 1e-3 * loss
+
+
+def test_batches_take_no_weights_that_the_start_of_a_fit_would_measure():
+    with pytest.raises(ValueError, match=r"the weight of 'minvol:0.5' is measured .* give an absolute weight"):
+        NMF(3, reg_w="minvol:0.5").partial_fit(X)
+    NMF(3, reg_w="minvol:0.5,weight=absolute", random_state=0).partial_fit(X)
+
+
 @pytest.mark.parametrize("ranks", [np.array([2, 3]), "all", 2.0])
 def test_ranks_that_are_none(ranks):
     with pytest.raises(ValueError, match="is neither a whole number ≥ 1, nor 'auto', nor None"):
@@ -258,7 +273,7 @@ def test_models_by_the_name_of_their_class(scaled):
 
 
 def test_models_that_are_not_installed():
-    with pytest.raises(ImportError, match="model 'symnmf' is not installed; installed models: nmf") as caught:
+    with pytest.raises(ImportError, match="model 'symnmf' is not installed; installed models: deep-nmf, nmf") as caught:
         _ = estimators.SymNMF
     assert isinstance(caught.value, UsageError)
     with pytest.raises(ImportError, match="model 'agd'"):

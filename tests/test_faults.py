@@ -45,7 +45,8 @@ from typer.testing import CliRunner
 import nmfkit
 from nmfkit.cli.app import app
 from nmfkit.errors import ClusterError, SourceError, StoreError
-from nmfkit.executors.cluster import ClusterExecutor, settled
+from nmfkit.executors.cluster import ClusterExecutor
+from nmfkit.executors.waiting import settled
 from nmfkit.loop import Watcher
 from nmfkit.registry import registry
 
@@ -239,7 +240,7 @@ def napping(seconds, error=None):
 
 
 def test_a_result_that_comes_just_when_the_wait_for_it_ends_is_taken(crew, monkeypatch):
-    monkeypatch.setattr("nmfkit.executors.cluster.POLL", 0.01)
+    monkeypatch.setattr("nmfkit.executors.waiting.POLL", 0.01)
     for i in range(60):
         future = crew.submit(napping, 0.02 + 0.0002 * i, pure=False)
         assert settled(crew, future) == "the result"
@@ -266,7 +267,7 @@ def test_a_fit_waits_for_workers_while_there_are_none(stored, whole, tmp_path):
 
 
 def test_workers_that_stay_away_end_the_fit_with_what_it_has(crew, stored, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("nmfkit.executors.cluster.NO_WORKERS", 0.5)
+    monkeypatch.setattr("nmfkit.executors.waiting.NO_WORKERS", 0.5)
     with cluster() as client, pytest.raises(ClusterError, match=r"no worker has come to tcp://\S+ for") as caught:
         fitted(stored, tmp_path / "run.zarr", client, watcher=At(3, lambda: without_workers(client)))
     assert "sweep 3 is kept; continue from it with: nmfkit resume" in caught.value.__notes__[0]

@@ -82,7 +82,8 @@ def test_a_number_of_rows_is_taken_as_it_is_and_none_is_none():
     assert share(Problem(ranks=(2,), pilot="25"), source) == 0.25
     assert share(Problem(ranks=(2,), pilot="1000"), source) == 1
     assert share(Problem(ranks=(2,), pilot="none"), source) == 0
-    assert share(Problem(ranks=(2,), pilot="25"), source, carries=False) == 0
+    with pytest.raises(nmfkit.UsageError, match="model 'nmf' cannot go on from the fit of some rows"):
+        share(Problem(ranks=(2,), pilot="25"), source, carries=False)
 
 
 @pytest.mark.parametrize("pilot", ["many", "-3", "0", "2.5", ""])

@@ -38,6 +38,8 @@ def test_a_penalty_on_one_factor_is_a_caution():
     assert "Only H is penalised (l1:0.1)" in told["one-sided"]
     both = nmfkit.fit(matrix(20, 9), rank=2, reg_h=["l1:0.1"], reg_w=["l2:0.1"], max_sweeps=3)
     assert "one-sided" not in {c.kind for c in cautions(study(both))}
+    fixed = nmfkit.fit(matrix(20, 9), rank=2, loss="kl", reg_h=["sum-to-one", "l2:0.1"], max_sweeps=3)
+    assert "one-sided" not in {c.kind for c in cautions(study(fixed))}
 
 
 def test_a_hidden_row_is_a_caution_and_counts_for_nothing(tmp_path):

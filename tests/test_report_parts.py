@@ -20,7 +20,7 @@ from nmfkit.report.figures.samples import embedded
 from nmfkit.report.figures.similarity import together
 from nmfkit.report.html import Html, clean, el, join, shortened
 from nmfkit.report.labels import MOST, labelled, read_labels
-from nmfkit.report.layers import layers
+from nmfkit.report.layers import Layer, layers
 from nmfkit.report.mixture import Mixture, mixture
 from nmfkit.report.reference import cosines, matches, read_reference
 from nmfkit.report.residuals import Measure, Side, _moments, _with_unstored
@@ -35,7 +35,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def summed(step, block, u):
     rows, stats = step(block, {"w": u}, {})
-    return rows["report"], _with_unstored(stats, step.v)
+    return rows["report"], _with_unstored(stats["sums"], step.layer.v)
 
 
 def plain(x, y, weights):
@@ -64,7 +64,7 @@ def test_sums_are_those_of_the_formula(seed, kind):
     elif kind == "absent":
         weights = (x > 0).astype(float)
         block = Weighed(sparse, np.ones(len(csr.data)), 0.0)
-    step = Measure("w", v, *_moments(v))
+    step = Measure(Layer("w", "h", v), *_moments(v))
     for found, wanted in zip(summed(step, block, u), plain(x * (weights > 0), u @ v, weights), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-11)
 
@@ -298,13 +298,13 @@ def of_factors(m, n, rows, shared):
     )
 
 
-def test_layers_of_a_deep_model_are_products():
+def test_factors_without_levels_are_paired_by_their_shapes():
     rng = np.random.default_rng(0)
     rows = {"w1": rng.random((6, 4)), "w2": rng.random((6, 2)), "w.going-on": rng.random((6, 9))}
-    shared = {"h1": rng.random((4, 5)), "h2": rng.random((2, 4)), "bias": rng.random(5)}
+    shared = {"a": rng.random((2, 5)), "core": rng.random((2, 4)), "b": rng.random((4, 5)), "bias": rng.random(5)}
     first, second = layers(of_factors(6, 5, rows, shared))
-    assert (first.row, first.shared, second.row, second.shared) == ("w1", "h1", "w2", "h2 h1")
-    np.testing.assert_array_equal(second.v, shared["h2"] @ shared["h1"])
+    assert (first.row, first.shared, second.row, second.shared) == ("w2", "a", "w1", "b")
+    assert first.level is None
 
 
 def test_a_symmetric_model_is_its_own_counterpart():

@@ -12,12 +12,14 @@ KNOWN = "NMFKIT_DATA"
 """The environment variable with the folder of the sets that a field knows best, for those who have them."""
 
 
-def options(doc):
-    """`out`, a folder that is there now, and `quick`, from the command line."""
+def options(doc, more=()):
+    """`out`, a folder that is there now, and `quick`, from the command line; and the texts that `more` describes."""
     case = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(f"gallery-{case}"), help="the folder for all that is made")
     parser.add_argument("--quick", action="store_true", help="few sweeps, to see that it works")
+    for name, what in dict(more).items():
+        parser.add_argument(name, help=what)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     return given
@@ -27,6 +29,14 @@ def well_known(path):
     """The file of that name in the folder that NMFKIT_DATA names; None where there is none."""
     found = Path(os.environ[KNOWN], path) if os.environ.get(KNOWN) else None
     return found if found and found.exists() else None
+
+
+def needed(path):
+    """The same, for cases that have no other data; leaves with a message where there is none."""
+    if found := well_known(path):
+        return found
+    print(f"this case needs {path}: set {KNOWN} to a folder that has it", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def of_package(name, path="", install=None, instead=None):

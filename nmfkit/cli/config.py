@@ -125,7 +125,8 @@ def _are_pairs(given: Any) -> bool:
 def _canonical(values: dict[str, Any], where: str, faults: list[str]) -> dict[str, Any]:
     """`rank` as `ranks`, and `model_option`, `storage_option` as the dicts `model_options`, `storage_options`."""
     if "rank" in values and "ranks" in values:
-        faults.append(f"{where} rank and ranks are both given; give one".replace("option ", "--", 1))
+        both = "--rank and --ranks" if where == "option" else f"{where} rank and ranks"
+        faults.append(f"{both} are both given; give one")
     if "rank" in values:
         values["ranks"] = values.pop("rank")
     for name in ("model_option", "storage_option"):

@@ -12,6 +12,7 @@ STAGES = {
     "start": "making the starting point",
     "pilot": "fitting a sample of the rows",
     "sketch": "fitting a sketch of the matrix",
+    "calibrate": "measuring the weights of the regularizers",
     "sweeps": "first sweep",
     "transform": "transforming",
     "weights": "reading the rows of W",

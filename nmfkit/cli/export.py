@@ -37,7 +37,8 @@ def export(
     csv: w.csv has a line for each row of X and a column for each component, h.csv a line for each component and a
     column for each feature. parquet: the same, but h.parquet has a line for each feature. npz: arrays by name, for
     numpy.load. h5ad: an AnnData file with W as obsm["X_nmf"] and H as varm["nmf"]. The history and a description of
-    the run go along.
+    the run go along. Of a model with levels, every factor is written under its name, and components_2, … are those of
+    deeper levels in the features of X.
     """
     import sys
 

@@ -11,6 +11,7 @@ from nmfkit.blocks import Array
 from nmfkit.cli.options import Output
 from nmfkit.cli.summary import parts, why
 from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell, table
+from nmfkit.protocols import HasLevels
 from nmfkit.result import Result, load
 from nmfkit.sources.observed import observed_text
 
@@ -18,13 +19,19 @@ from nmfkit.sources.observed import observed_text
 def show_run(path: str, top: int, options: Mapping[str, Any] | None, output: Output) -> None:
     """Print a run."""
     result = load(path, storage_options=options)
-    factors = result.model.factors(result.state.current)
-    wide = {name: f for name, f in factors.items() if f.ndim == 2 and f.shape[1] == result.shape[1]}
-    features = {name: top_features(f, result.feature_names, top) for name, f in wide.items()}
+    features = {name: top_features(f, result.feature_names, top) for name, f in over_features(result).items()}
     if output.json:
         emit(_as_json(path, result, features))
     elif not output.quiet:
         print(_in_words(path, result, features))
+
+
+def over_features(result: Result) -> dict[str, Array]:
+    """The components of each level, or the shared factors whose columns are as many as the features."""
+    if isinstance(result.model, HasLevels):
+        return {" ".join(level.level.components): level.components for level in result.levels}
+    factors = result.model.factors(result.state.current)
+    return {name: f for name, f in factors.items() if f.ndim == 2 and f.shape[1] == result.shape[1]}
 
 
 def top_features(h: Array, names: Sequence[str] | None, top: int) -> list[list[tuple[str, float]]]:
@@ -53,7 +60,29 @@ def _as_json(path: str, result: Result, features: dict[str, Any]) -> dict[str, A
         "components": {
             name: [[{"feature": n, "weight": w} for n, w in row] for row in rows] for name, rows in features.items()
         },
+        **({"levels": told} if (told := _levels(result)) else {}),
     }
+
+
+def _levels(result: Result) -> list[dict[str, Any]]:
+    """Of each level the factors that make it, and the losses of its layer; nothing of a model without levels."""
+    model, current = result.model, result.state.current
+    if not isinstance(model, HasLevels):
+        return []
+    shapes = {name: list(f.shape) for name, f in model.factors(current).items()}
+    shapes |= {name: [result.shape[0], f.shape[1]] for name, f in result.state.rows.read(0, 1).items()}
+    losses = zip(model.levels(current), *model.layer_losses(result.state.following), strict=True)
+    return [
+        {
+            "level": number,
+            "rank": shapes[level.components[0]][0],
+            "factors": {name: shapes[name] for name in (level.row, *level.chain, *level.components)},
+            "layer_loss": end,
+            "layer_loss_at_start": start,
+            "weight": weight,
+        }
+        for number, (level, start, end, weight) in enumerate(losses, 1)
+    ]
 
 
 def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
@@ -70,6 +99,9 @@ def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
         ("made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     blocks = [path, facts(lines, "  ")]
+    if levels := _levels(result):
+        head = ("level", "components", "factors", "layer's loss", "at the start", "weight")
+        blocks.append(table([head, *map(_of_level, levels)]))
     for name, rows in features.items():
         if any(rows):
             listed = table((str(k), ", ".join(n for n, _ in row) or "(all zero)") for k, row in enumerate(rows))
@@ -77,17 +109,25 @@ def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
+def _of_level(told: Mapping[str, Any]) -> list[str]:
+    factors = " · ".join(f"{name} ({shape_text(shape)})" for name, shape in told["factors"].items())
+    losses = (number(told[name]) for name in ("layer_loss", "layer_loss_at_start", "weight"))
+    return [str(told["level"]), str(told["rank"]), factors, *losses]
+
+
 def show_transformed(path: str, attributes: dict[str, Any], output: Output) -> None:
     """Print what transform wrote."""
     import zarr
 
-    w: Any = zarr.open_group(path, mode="r").get("w")
-    shape = list(w.shape) if w is not None else None
+    group: Any = zarr.open_group(path, mode="r")
+    shapes = {name: list(group[name].shape) for name in attributes.get("factors", ["w"]) if name in group}
+    only = {"shape": next(iter(shapes.values()), None)} if len(shapes) < 2 else {}
     made = {
         "kind": "transformed",
         "path": path,
         "status": attributes.get("status"),
-        "shape": shape,
+        **only,
+        "factors": {name: {"shape": shape} for name, shape in shapes.items()},
         "run": attributes["transform_of"],
         "source": attributes["source"],
         "versions": attributes["versions"],
@@ -96,7 +136,7 @@ def show_transformed(path: str, attributes: dict[str, Any], output: Output) -> N
         emit(made)
     elif not output.quiet:
         lines = [
-            ("w", shape_text(shape) if shape else "missing"),
+            *([(name, shape_text(shape)) for name, shape in shapes.items()] or [("w", "missing")]),
             ("status", "complete" if made["status"] == "done" else "not complete: transform was interrupted"),
             ("run", str(made["run"])),
             ("source", str(attributes["source"]["uri"])),

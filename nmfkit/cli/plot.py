@@ -23,10 +23,20 @@ def plot(
         str,
         typer.Option(
             metavar="KIND",
-            help="convergence, components, coefficients, residuals or similarity.",
+            help="convergence, components, coefficients, residuals, similarity or levels.",
             show_default=False,
         ),
     ],
+    level: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Of a model with levels, the one to show, from 1, next to the data. Default: the last; for residuals "
+            "the first.",
+            show_default=False,
+        ),
+    ] = None,
     image_shape: IMAGE_SHAPE = None,
     labels: LABELS = None,
     top: TOP = 8,
@@ -35,7 +45,7 @@ def plot(
     machine: Anywhere,
     output: Output,
 ) -> None:
-    """Draw one picture of a run."""
+    """Draw one picture of a run; kind levels shows how the levels of a deep model are linked."""
     from nmfkit.cli.faults import stopped_saying
     from nmfkit.cli.progress import watching
     from nmfkit.cli.text import emit, facts
@@ -48,6 +58,7 @@ def plot(
             out,
             src,
             kind=kind,
+            level=level,
             image_shape=image_shape,
             labels=labels,
             top=top,

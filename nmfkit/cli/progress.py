@@ -60,7 +60,7 @@ class Meter(Watcher):
 
     def plan(self, plan: Any, cautions: list[str]) -> None:
         """Keep the cautions, and the bytes that a sweep goes through."""
-        self.notes, self._sweep_bytes = [*self.notes, *cautions], plan.source_bytes
+        self.notes, self._sweep_bytes = [*self.notes, *cautions], plan.passed_bytes
 
     def slow(self, worker: str, part: float) -> None:
         """Keep whom the sweep waits for."""

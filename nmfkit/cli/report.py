@@ -60,6 +60,7 @@ def report(
 ) -> None:
     """Write a page about a run: how it went, its components, samples and residuals, and what to be careful about.
 
+    Of a model with levels, it shows each of them and how they are linked.
     The page is one file that opens without a network. The data are read once for the residuals; where they are gone,
     the page says so and does without.
     """

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nmfkit.cli.options import Anywhere, Data, Known, Output
 from nmfkit.cli.resume import RUN
+
+if TYPE_CHECKING:
+    from nmfkit.score import LevelScore
+
+_OF_THE_FIT = ("layer's loss", "at the start", "loss / start", "weight")
+"""Columns that only a run on its own data has."""
 
 
 def score(
@@ -33,7 +39,8 @@ def score(
     product of X's row and column sums, r cᵀ / Σx: 0 is exact, 1 is no better than knowing the sums. Sparsity is
     Hoyer's, (√p − ‖v‖₁ / ‖v‖₂) / (√p − 1) for a column v of W or a row of H with p entries, averaged over the
     components: 0 is all entries alike, 1 a single one. The share of component k is the sum of the entries of
-    w_k h_k over that of all components.
+    w_k h_k over that of all components. Of a model with levels, all of this is told of each level; a layer's loss is
+    that of what it factorizes against its own two factors, beside what it was at the start, layer by layer.
     """
     from nmfkit.cli.progress import watching
     from nmfkit.cli.text import emit, facts, number, percent, table
@@ -59,5 +66,29 @@ def score(
             *((f"sparsity of {name.upper()}", f"{value:.3f}") for name, value in found.sparsity.items()),
         ]
         print(f"{run} on {found.source}\n\n{facts(lines, '  ')}\n")
+        if found.levels:
+            print(_of_levels(found.levels))
+            return
         order = sorted(range(len(found.shares)), key=lambda k: -found.shares[k])
         print(table([("component", "share"), *((str(k), percent(found.shares[k])) for k in order)]))
+
+
+def _of_levels(levels: tuple[LevelScore, ...]) -> str:
+    """A line for each level, then one for each component with its share in each."""
+    from nmfkit.cli.text import percent, table
+
+    own = levels[0].layer_loss is not None
+    head = ("level", "components", "loss", "relative error", "sparsity of components", *(_OF_THE_FIT if own else ()))
+    indices = range(max(at.rank for at in levels))
+    shares = ([str(k), *(percent(at.shares[k]) if k < at.rank else "" for at in levels)] for k in indices)
+    named = ["component", *(f"share in level {at.level}" for at in levels)]
+    return f"{table([head, *map(_of_level, levels)])}\n\n{table([named, *shares])}"
+
+
+def _of_level(at: LevelScore) -> list[str]:
+    from nmfkit.cli.text import number, percent
+
+    told = [str(at.level), str(at.rank), number(at.loss), f"{at.relative_error:.4g}", f"{at.sparsity:.3f}"]
+    if at.layer_loss is None or at.layer_loss_at_start is None or at.ratio is None or at.weight is None:
+        return told
+    return [*told, number(at.layer_loss), number(at.layer_loss_at_start), percent(at.ratio), number(at.weight)]

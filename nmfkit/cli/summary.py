@@ -8,7 +8,7 @@ from typing import Any
 
 from nmfkit.cli.options import Output
 from nmfkit.cli.progress import Meter
-from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell
+from nmfkit.cli.text import duration, emit, facts, number, ranks_text, shape_text, shell
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import part_text
 from nmfkit.result import Result
@@ -33,7 +33,7 @@ def as_json(result: Result, meter: Meter) -> dict[str, object]:
         "sweeps": result.state.sweep,
         "seconds": result.attributes.get("timings", {}).get("total_seconds"),
         "out": result.path,
-        "rule": part_text(result.problem.rule),
+        "rule": part_text(result.problem.rule) if "rule" in result.model.takes else None,
         "problem": result.problem.as_json(),
         "source": dict(result.attributes["source"]),
         "notes": meter.notes,
@@ -68,7 +68,7 @@ def in_words(result: Result) -> str:
 def parts(result: Result) -> str:
     """Model, rank, loss and rule in a few words."""
     problem, model = result.problem, result.model
-    pieces = [part_text(problem.model), f"rank {', '.join(map(str, problem.ranks))}"]
+    pieces = [part_text(problem.model), ranks_text(problem.ranks)]
     pieces += [f"{name} {part_text(getattr(problem, name))}" for name in ("loss", "rule") if name in model.takes]
     for name in ("reg_w", "reg_h"):
         pieces += [f"{part_text(part)} on {name[-1].upper()}" for part in getattr(problem, name)]

@@ -55,6 +55,11 @@ def table(rows: Iterable[Sequence[str]], indent: str = "  ") -> str:
     )
 
 
+def ranks_text(ranks: Sequence[int]) -> str:
+    """(20,) as `rank 20`, (20, 10) as `ranks 20, 10`."""
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """(1797, 64) as `1,797 × 64`."""
     return " × ".join(f"{side:,}" for side in shape)

@@ -30,7 +30,10 @@ def transform(
     machine: Anywhere,
     output: Output,
 ) -> None:
-    """Find the rows of W for new data on the components of a run, in two reads of the data."""
+    """Find the rows of W for new data on the components of a run, in two reads of the data.
+
+    A deep model gives those of every level.
+    """
     from nmfkit import api
     from nmfkit.cli.faults import stopped_saying
     from nmfkit.cli.progress import watching
@@ -38,7 +41,7 @@ def transform(
 
     began = time.monotonic()
     with watching(quiet=output.quiet) as meter, stopped_saying(lambda: f"interrupted; {out} is not complete"):
-        w = api.transform(
+        made = api.transform(
             run,
             src,
             max_sweeps=max_sweeps,
@@ -52,8 +55,12 @@ def transform(
             **machine.given(),
         )
     seconds = time.monotonic() - began
+    factors = made if isinstance(made, dict) else {made.basename: made}
     if output.json:
-        emit({"out": out, "shape": w.shape, "dtype": w.dtype.name, "run": run, "source": src, "seconds": seconds})
+        shapes = {name: {"shape": f.shape, "dtype": f.dtype.name} for name, f in factors.items()}
+        only = next(iter(shapes.values())) if len(shapes) == 1 else {}
+        emit({"out": out, **only, "factors": shapes, "run": run, "source": src, "seconds": seconds})
     elif output.speaks:
         print(f"{src} on the components of {run}\n")
-        print(facts([("w", shape_text(w.shape)), ("time", duration(seconds)), ("written to", out)], "  "))
+        shown = [(name, shape_text(f.shape)) for name, f in factors.items()]
+        print(facts([*shown, ("time", duration(seconds)), ("written to", out)], "  "))

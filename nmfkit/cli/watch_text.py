@@ -8,7 +8,7 @@ from typing import Any
 from nmfkit.cli.course import pace_text, place_text, stage_text
 from nmfkit.cli.sparkline import sparkline
 from nmfkit.cli.terminal import ramp_of, spelt
-from nmfkit.cli.text import duration, facts, number, shape_text, shell
+from nmfkit.cli.text import duration, facts, number, ranks_text, shape_text, shell
 from nmfkit.watch import Sighting
 
 COLUMNS = 40
@@ -110,6 +110,7 @@ def place_line(found: Sighting) -> str:
 
 def _problem(found: Sighting) -> str:
     problem = found.problem
-    ranks = ", ".join(str(rank) for rank in problem.get("ranks", ()))
-    parts = f"{problem.get('model')}, rank {ranks}, loss {problem.get('loss')}, rule {problem.get('rule')}"
-    return f"{found.source}, {shape_text(found.shape)}: {parts}"
+    parts = f"{problem.get('model')}, {ranks_text(problem.get('ranks', ()))}, loss {problem.get('loss')}"
+    # What is left to nmfkit is chosen by now, unless the model fixes its own.
+    rule = "" if problem.get("rule") == "auto" else f", rule {problem.get('rule')}"
+    return f"{found.source}, {shape_text(found.shape)}: {parts}{rule}"

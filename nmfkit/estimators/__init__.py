@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "NMF": "nmfkit.estimators.nmf",
     "ModelEstimator": "nmfkit.estimators.base",
+    "LayeredEstimator": "nmfkit.estimators.layered",
     "estimator": "nmfkit.estimators.models",
 }
 
-__all__ = ["NMF", "ModelEstimator", "estimator"]
+__all__ = ["NMF", "LayeredEstimator", "ModelEstimator", "estimator"]
 
 if TYPE_CHECKING:
     from nmfkit.estimators.base import ModelEstimator
+    from nmfkit.estimators.layered import LayeredEstimator
     from nmfkit.estimators.models import estimator
     from nmfkit.estimators.nmf import NMF
 

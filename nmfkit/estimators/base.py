@@ -20,6 +20,7 @@ from nmfkit.estimators.errors import ParameterError, as_value_errors
 from nmfkit.estimators.inputs import matrix_of
 from nmfkit.estimators.progress import watcher_of
 from nmfkit.executors.machine import MachineOptions
+from nmfkit.protocols import Calibrates
 from nmfkit.result import Result
 
 
@@ -44,7 +45,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def fit_transform(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> Array:
         """Fit to X (m, n) and return W (m, n_components)."""
         del y
-        return rows_of(self._fit(X, mask=mask, weights=weights))
+        return self._fitted_rows(self._fit(X, mask=mask, weights=weights))
 
     def transform(self, X: Any) -> Array:
         """Rows of W (m', n_components) for X (m', n) on the fitted components.
@@ -53,9 +54,13 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         takes short steps, at most `max_iter` times.
         """
         check_is_fitted(self, "n_components_")
+        return self._of_rows(self._encoded(X))
+
+    def _encoded(self, X: Any) -> Any:
+        """What `nmfkit.transform` gives for X."""
         with as_value_errors():
             x = matrix_of(self, X, reset=False)
-            rows = nmfkit.transform(
+            return nmfkit.transform(
                 self._encoder,
                 x,
                 max_sweeps=self.max_iter,
@@ -63,7 +68,6 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 missing=self.missing,
                 **self._machine(),
             )
-        return cast(Array, rows)
 
     def inverse_transform(self, X: Any) -> Array:
         """X̂ = W H (m, n) for rows of W (m, n_components); raises `ParameterError` where the model has no H."""
@@ -81,6 +85,18 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return float(self.tol) if getattr(rule, "gathers_once", False) else 0.1 * self.tol
 
     # --- what a model may do in its own way -----------------------------------------------------------------
+
+    def _fitted_rows(self, result: Result) -> Array:
+        """The rows (m, n_components) of a fit."""
+        return rows_of(result)
+
+    def _of_rows(self, rows: Any) -> Array:
+        """The rows (m', n_components) in what `nmfkit.transform` gives: the first factor where there are several."""
+        return cast(Array, next(iter(rows.values())) if isinstance(rows, dict) else rows)
+
+    def _loss(self, result: Result) -> float:
+        """The loss without regularizers."""
+        return loss_of(result)
 
     def _fields(self, shape: tuple[int, int], h: Any) -> dict[str, Any]:
         """The fields of the problem for X of this shape and an H given to start from, if there is one."""
@@ -105,7 +121,8 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             x = matrix_of(self, X, reset=True)
             fields = {**self._fields(x.shape, h), **self._common()}
             given = {name: value for name, value in observed.items() if value is not None}
-            start = self._start(x, fields["ranks"][0], w, h, whole=not given and self.missing == "none")
+            rank = next(iter(fields["ranks"]), 0)  # none at all is refused by the fit
+            start = self._start(x, rank, w, h, whole=not given and self.missing == "none")
             result = nmfkit.fit(
                 x,
                 **fields,
@@ -143,7 +160,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             self.components_ = shared["h"]
         self.n_iter_ = result.state.sweep
         self.objective_ = result.objective
-        self.reconstruction_err_ = float(np.sqrt(2 * max(loss_of(result), 0.0)))
+        self.reconstruction_err_ = float(np.sqrt(2 * max(self._loss(result), 0.0)))
         if result.stopped_by == "max-sweeps" and self.tol > 0:
             warnings.warn(
                 f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
@@ -184,6 +201,7 @@ def loss_of(result: Result) -> float:
     problem = result.problem
     if not (problem.reg_w or problem.reg_h):
         return result.objective
-    parts = resolve(problem).ingredients
-    pairs = [(part, result.w) for part in parts.reg_w] + [(part, result.h.T) for part in parts.reg_h]
+    parts, model = resolve(problem).ingredients, result.model
+    acting = model.regularizers(result.state.current) if isinstance(model, Calibrates) else (parts.reg_w, parts.reg_h)
+    pairs = [(part, factor) for own, factor in zip(acting, (result.w, result.h.T), strict=True) for part in own]
     return result.objective - sum(float(part.value(part.stat(factor))) for part, factor in pairs)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from nmfkit.errors import UsageError
 from nmfkit.estimators.base import ModelEstimator
 from nmfkit.estimators.errors import NotInstalled, ParameterError
+from nmfkit.estimators.layered import LayeredEstimator
 from nmfkit.estimators.nmf import NMF
 from nmfkit.parts import parameters
+from nmfkit.protocols import HasLevels
 from nmfkit.registry import Registered, registry
 
 CLASSES = {"DeepNMF": "deep-nmf", "SymNMF": "symnmf", "AGD": "agd", "IGMDSR": "ig-mdsr-nmf"}
@@ -21,6 +23,9 @@ PARTS = {"loss": ("loss", "frobenius"), "rule": ("rule", "auto"), "init": ("init
     "reg_h": ("reg-h", ()),
 }
 """Parameters for the parts that a model may take: what it calls them, and their defaults."""
+
+RANK, RANKS = 10, (10, 5)
+"""`n_components` unless given, of a model with one level and of one with several."""
 
 COMMON = {
     "tol": 1e-4,
@@ -45,8 +50,8 @@ COMMON = {
 def estimator(model: str) -> type[ModelEstimator]:
     """The estimator class of the model that `--model` calls so; raises `NotInstalled` where no plugin offers it.
 
-    Its parameters are `n_components` (one rank, or one for each layer), those of the parts that the model takes, the
-    model's own, and those that all estimators share.
+    Its parameters are `n_components` (one rank, or for a model of several layers a tuple of them), those of the parts
+    that the model takes, the model's own, and those that all estimators share.
     """
     try:
         registered = registry().get("model", model)
@@ -83,18 +88,25 @@ def _class_of(model: str, name: str) -> type[ModelEstimator]:
     if model == "nmf":
         return NMF
     registered = registry().get("model", model)
-    own = _own_parameters(registered)
-    takes = getattr(registered.load(), "takes", frozenset(text for text, _ in PARTS.values()))
+    own, made = _own_parameters(registered), _made_by(registered.load())
+    takes = getattr(made, "takes", frozenset(text for text, _ in PARTS.values()))
+    home, ranks = (LayeredEstimator, RANKS) if issubclass(made, HasLevels) else (ModelEstimator, RANK)
     parts = {n: default for n, (text, default) in PARTS.items() if text in takes}
 
     def _model_options(self: Any) -> dict[str, str]:
         changed = {n: getattr(self, n) for n, default in own.items() if getattr(self, n) != default}
         return {n: _text(value) for n, value in changed.items()}
 
-    doc = f"{registered.spec.summary}: model {model!r} as a scikit-learn transformer; see `ModelEstimator`."
+    doc = f"{registered.spec.summary}: model {model!r} as a scikit-learn transformer; see `{home.__name__}`."
     names = {"__doc__": doc, "__module__": "nmfkit.estimators", "_model": model, "_model_options": _model_options}
-    constructor = _constructor({"n_components": 10, **parts, **own, **COMMON})
-    return type(name, (ModelEstimator,), {**names, "__init__": constructor})
+    constructor = _constructor({"n_components": ranks, **parts, **own, **COMMON})
+    return type(name, (home,), {**names, "__init__": constructor})
+
+
+def _made_by(factory: Any) -> type:
+    """The class of the model: the factory itself, or what it says that it returns."""
+    made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
+    return made if isinstance(made, type) else type(factory)
 
 
 def _constructor(defaults: dict[str, Any]) -> Any:

@@ -20,12 +20,14 @@ from nmfkit.api import Warner
 from nmfkit.arguments import make_problem
 from nmfkit.blocks import Array
 from nmfkit.check import Resolved, check_data, check_source, resolve
+from nmfkit.errors import UsageError
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.open import executing
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.loop import Record, State
 from nmfkit.probe import survey
-from nmfkit.protocols import Executor, Parted, Shared, Source, Stats
+from nmfkit.problem import part_text
+from nmfkit.protocols import Executor, Parted, Relative, Shared, Source, Stats
 from nmfkit.result import Result
 from nmfkit.sources.observed import elsewhere, open_observed
 from nmfkit.start import Given
@@ -82,6 +84,7 @@ def advance(
     before = None if stream is None else times(stream.total, fading)
     rows = source.shape[0] + (0.0 if before is None else before["rows"])
     plain, stepping = (_resolved(fields(rows), rule, source) for rule in ("auto", RULE))
+    _refuse_relative(plain)
     check_source(plain, source)
     with executing(source, plain, machine, watcher=Warner()) as executor:
         probe = survey(executor.sweep, source, empty=stream is not None)
@@ -95,6 +98,18 @@ def advance(
             shared = _renewed(stepping, shared, total)
     steps = 1 if stream is None else stream.steps + 1
     return Stream(steps, total, {**shared, "sweep": steps}, _encoder(plain, shared))
+
+
+def _refuse_relative(plain: Resolved) -> None:
+    """Raise `UsageError` for weights that are measured by the loss at the start of a fit: batches have none."""
+    problem, parts = plain.problem, plain.ingredients
+    named = zip((*problem.reg_w, *problem.reg_h), (*parts.reg_w, *parts.reg_h), strict=True)
+    relative = [part_text(text) for text, part in named if isinstance(part, Relative) and part.relative]
+    if relative:
+        raise UsageError(
+            f"the weight of {' and '.join(map(repr, relative))} is measured by the loss at the start of a fit, and "
+            "batches have none: give an absolute weight (weight=absolute)"
+        )
 
 
 def faded(steps: int, forget: float | None) -> float:

@@ -8,29 +8,30 @@ gives the same bytes; a worker that is lost costs its share of one sweep, and th
 from __future__ import annotations
 
 import hashlib
-import threading
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import cloudpickle
 import numpy as np
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future
 
-from nmfkit.errors import ClusterError, StoreError
+from nmfkit.errors import StoreError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.block_rows import BlockRows, blob_name
+from nmfkit.executors.calls import RETRIES, each_on
+from nmfkit.executors.due import Changed, Passed, conclude_pass, first_pass
+from nmfkit.executors.passes import RowsSoFar
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.placement import Placement
-from nmfkit.executors.plan import Plan, size_text
+from nmfkit.executors.plan import Plan
 from nmfkit.executors.progress import Progress
 from nmfkit.executors.rows import ResidentRows
+from nmfkit.executors.turns import Turn, conclude_turn
+from nmfkit.executors.waiting import Stranded, cancel, live_workers, settled
 from nmfkit.executors.worker import (
     PLUGIN,
     Errand,
@@ -39,26 +40,15 @@ from nmfkit.executors.worker import (
     Partial,
     Shelf,
     StateName,
-    Turn,
     conclude,
-    conclude_turn,
     merge,
-    run_batch,
     run_shard,
 )
-from nmfkit.loop import Watcher, aged, is_parted, unparted
+from nmfkit.loop import Watcher, aged, is_parted, is_phased, unparted
 from nmfkit.protocols import Advance, Model, Parted, RowStore, Shared, Source, Stats, Step
 
-NO_WORKERS = 300.0
-"""Seconds without any worker after which a fit gives up."""
-POLL = 1.0
-"""Seconds between two looks at the cluster while a sweep runs."""
-RETRIES = 1
-"""How often a task that raised an error is run again; those that a lost worker took along are run again in any case."""
 INLINE = 2**16
 """Bytes of a step or a shared state that goes along with the tasks; a larger one is a blob."""
-BATCHES = 4
-"""Tasks for each thread that independent calls are dealt into."""
 
 
 class Held:
@@ -146,7 +136,7 @@ class ClusterExecutor:
 
         Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
         """
-        errand = self._errand(step, shared, data, tiles)
+        errand = self._errand(self._parcel(step), self._sent(shared), data, tiles)
         total: Partial = self._swept(errand, rows, lambda sums: self._task(merge, *sums, of=errand))
         self.reports = total.reports
         return self._rows(errand, total.names), total.stats
@@ -154,23 +144,45 @@ class ClusterExecutor:
     def advance(self, model: Model, rows: RowStore, shared: Any) -> Advance:
         """A sweep of `model.local`: the new rows, their objective with `shared`, the following state, held.
 
-        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each.
+        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each. The
+        passes of a `Phased` one come before.
         """
         if is_parted(model):
             return self._advance_by_groups(model, rows, shared)
-        errand = self._errand(model.local, shared, data=True, tiles=True)
-        parcel, following = self._parcel(model), self._state_name()
+        parcel, before = self._parcel(model), self._sent(shared)
+        there, state, reports = self._passed(parcel, rows, before) if is_phased(model) else (rows, before, ())
+        errand = self._errand(self._parcel(model.local), state, data=True, tiles=True)
+        following = self._state_name()
         outcome: Outcome = self._swept(
-            errand, rows, lambda sums: self._task(conclude, errand, parcel, following, *sums, of=errand)
+            errand, there, lambda sums: self._task(conclude, errand, parcel, before, following, *sums, of=errand)
         )
-        self.reports = outcome.reports
+        self.reports = (*reports, *outcome.reports)
         following_state = Held(following, self._dropped.append)
         return Advance(self._rows(errand, outcome.names), outcome.objective, following_state, outcome.accepted)
+
+    def _passed(
+        self, model: Parcel, rows: RowStore, before: Parcel | StateName
+    ) -> tuple[RowStore, Changed, tuple[Any, ...]]:
+        """Rows and state after the passes that come before `local`, and how the shards of those went."""
+        so_far, reports = RowsSoFar(self._within_reach(rows) or rows), tuple[Any, ...]()
+        there: Passed = self._alone(first_pass, model, before)
+        while there.due is not None:
+            errand = self._errand(self._packed(there.due.step), there.due.shared, data=there.due.data, tiles=True)
+            there = self._pass(errand, model, there.state, so_far.rows)
+            so_far.take(self._rows(errand, there.names), there.names)
+            reports += there.reports
+        return so_far.rows, there.state, reports
+
+    def _pass(self, errand: Errand, model: Parcel, state: Changed, rows: RowStore) -> Passed:
+        passed: Passed = self._swept(
+            errand, rows, lambda sums: self._task(conclude_pass, model, state, *sums, of=errand)
+        )
+        return passed
 
     def _advance_by_groups(self, model: Parted, rows: RowStore, shared: Any) -> Advance:
         groups, parcel = self.plan.groups, self._parcel(model)
         start, before = self._apart(model, shared)
-        errand = self._errand(model.part, start, data=True, tiles=True)
+        errand = self._errand(self._parcel(model.part), self._sent(start), data=True, tiles=True)
         within_reach = self._within_reach(rows)
         reports: tuple[Any, ...] = ()
         state, kept = start, list(before)
@@ -224,7 +236,7 @@ class ClusterExecutor:
 
     # --- tasks ----------------------------------------------------------------------------------------------
 
-    def _errand(self, step: Step, shared: Any, data: bool, tiles: bool) -> Errand:
+    def _errand(self, step: Parcel, shared: Parcel | StateName | Changed, data: bool, tiles: bool) -> Errand:
         self.sweeps += 1
         while self._dropped:
             name = self._dropped.pop()
@@ -235,8 +247,8 @@ class ClusterExecutor:
             sweep=self.sweeps,
             passport=self.passport,
             source=self._source,
-            step=self._parcel(step),
-            shared=self._sent(shared),
+            step=step,
+            shared=shared,
             blobs=self._blobs,
             tile_rows=self.plan.tile_rows if data and tiles else None,
             data=data,
@@ -313,6 +325,16 @@ class ClusterExecutor:
         place = {} if owner is None else {"workers": [owner], "allow_other_workers": True}
         return self.client.submit(function, *given, key=key, pure=False, retries=RETRIES, **place)
 
+    def _alone(self, function: Callable[..., Any], *given: Any) -> Any:
+        """The result of a task between sweeps."""
+        key = f"{function.__name__}-{self.run}-{self.sweeps}-{uuid.uuid4().hex[:8]}"
+        future = self.client.submit(function, *given, key=key, pure=False, retries=RETRIES)
+        try:
+            return settled(self.client, future)
+        except BaseException:
+            cancel(self.client, [future])
+            raise
+
     def _rows(self, errand: Errand, names: tuple[str, ...]) -> RowStore:
         if not names:
             return ResidentRows({})
@@ -328,7 +350,9 @@ class ClusterExecutor:
     # --- what is sent -----------------------------------------------------------------------------------------
 
     def _parcel(self, content: Any) -> Parcel:
-        data = cloudpickle.dumps(content)
+        return self._packed(cloudpickle.dumps(content))
+
+    def _packed(self, data: bytes) -> Parcel:
         name = f"parcel/{hashlib.sha256(data).hexdigest()}"
         if len(data) <= INLINE or self._blobs is None:
             return Parcel(self.run, name, data)
@@ -357,108 +381,6 @@ class ClusterExecutor:
     def _state_name(self) -> StateName:
         assert self._blobs is not None, "a state needs a place"
         return StateName(self.run, self._blobs, f"state/{self.sweeps}-{uuid.uuid4().hex[:8]}")
-
-
-def each_on(client: Client, passport: Passport, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """`function` of each item on the workers of `client`, in their order; as few tasks as keep all threads busy."""
-    if not items:
-        return []
-    data = cloudpickle.dumps(function)
-    parcel = Parcel("calls", hashlib.sha256(data).hexdigest(), data)
-    tasks = min(len(items), BATCHES * sum(live_workers(client).values()))
-    edges = [len(items) * i // tasks for i in range(tasks + 1)]
-    futures = [
-        client.submit(
-            run_batch, passport, parcel, list(items[a:b]), key=f"each-{uuid.uuid4().hex}", pure=False, retries=RETRIES
-        )
-        for a, b in pairwise(edges)
-    ]
-    try:
-        return [result for future in futures for result in settled(client, future)]
-    except BaseException:
-        cancel(client, futures)
-        raise
-
-
-def live_workers(client: Client) -> dict[str, int]:
-    """Threads of every worker by address; waits for one to come, `NO_WORKERS` seconds at most."""
-    deadline = time.monotonic() + NO_WORKERS
-    while True:
-        try:
-            threads: dict[str, int] = dict(client.nthreads())
-        except (OSError, TimeoutError, AttributeError) as error:
-            raise _lost(client) from error
-        if threads:
-            return threads
-        if time.monotonic() > deadline:
-            raise ClusterError(f"no worker has come to {address(client)} for {NO_WORKERS:.0f} s; start some and go on")
-        time.sleep(POLL)
-
-
-class Stranded(Exception):
-    """Tasks wait for workers that are gone for good."""
-
-
-def settled(client: Client, future: Future[Any], placed: Sequence[Future[Any]] = ()) -> Any:
-    """The result of a task, however long it takes; raises its error, or `ClusterError` for one of the cluster.
-
-    Raises `Stranded` if one of the tasks `placed` on certain workers will never be run.
-    """
-    # Never a result with a timeout: dask would cut the transfer off, and fail when it ends just then.
-    ended = threading.Event()
-    future.add_done_callback(lambda _: ended.set())
-    while not ended.wait(POLL):
-        live_workers(client)
-        _refuse_stranded(client, placed)
-    try:
-        return future.result()
-    except KilledWorker as error:
-        raise _killed(client, error) from None
-    except (CancelledError, OSError) as error:
-        if client.status != "running" or isinstance(error, CancelledError):
-            raise _lost(client) from error
-        raise
-
-
-def _refuse_stranded(client: Client, placed: Sequence[Future[Any]]) -> None:
-    """Raise `Stranded` if a task became homeless while there was no worker: dask never gives it to those that came."""
-    scheduler: Any = client.scheduler
-    try:
-        states = client.sync(scheduler.get_task_status, keys=[future.key for future in placed])
-    except (OSError, TimeoutError) as error:
-        raise _lost(client) from error
-    if "no-worker" in states.values():
-        raise Stranded
-
-
-def cancel(client: Client, futures: list[Future[Any]]) -> None:
-    """End tasks, if there is still somebody to tell."""
-    if client.status == "running":
-        try:
-            client.cancel(futures, force=True)
-        except (OSError, TimeoutError, CancelledError):
-            return
-
-
-def address(client: Client) -> str:
-    """Where the scheduler is, for messages."""
-    return str(client.scheduler.address) if client.scheduler is not None else "the scheduler"
-
-
-def _lost(client: Client) -> ClusterError:
-    return ClusterError(
-        f"the connection to the scheduler at {address(client)} is lost, or it has dropped the fit's tasks"
-    )
-
-
-def _killed(client: Client, error: KilledWorker) -> ClusterError:
-    last = error.last_worker
-    limit = f" of {size_text(last.memory_limit)}" if getattr(last, "memory_limit", None) else ""
-    return ClusterError(
-        f"{error.allowed_failures + 1} workers of {address(client)} died at one and the same task, the last one at "
-        f"{last.address}: most likely each ran out of its memory{limit}; give workers more, or bound the fit with "
-        "--memory"
-    )
 
 
 async def _forget(run: str, dask_worker: Any) -> None:

@@ -15,9 +15,9 @@ from distributed import Client, Security
 from distributed.comm.registry import get_backend
 
 from nmfkit.errors import ClusterError, UsageError
-from nmfkit.executors.cluster import NO_WORKERS, address
 from nmfkit.executors.local_workers import local_workers
 from nmfkit.executors.machine import Machine
+from nmfkit.executors.waiting import NO_WORKERS, address
 
 SCHEDULER_FILE = 30.0
 """Seconds to wait for a scheduler's file."""

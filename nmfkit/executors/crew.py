@@ -13,9 +13,9 @@ from distributed import Client
 
 from nmfkit.errors import ClusterError, NmfkitError
 from nmfkit.executors.blobs import Blobs
-from nmfkit.executors.cluster import address
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.plan import size_text
+from nmfkit.executors.waiting import address
 from nmfkit.executors.worker import PLUGIN, Shelf
 from nmfkit.protocols import Source
 

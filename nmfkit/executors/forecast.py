@@ -100,7 +100,7 @@ def forecast(executor: ClusterExecutor, resolved: Resolved) -> Forecast:
     """Sweep over the first blocks of the source, as the fit would, and conclude from them on all."""
     plan, rates = executor.plan, _measured(executor, resolved)
     threads = plan.workers * plan.threads
-    kept = plan.source_bytes - plan.bytes_per_sweep
+    kept = plan.passed_bytes - plan.bytes_per_sweep
     seconds = (plan.bytes_per_sweep / rates.reading + kept / rates.kept) / threads + len(plan.groups) * rates.overhead
     width = plan.rows_bytes // 2
     return Forecast(

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from nmfkit.blocks import Block
 from nmfkit.executors.cache import BlockCache
 from nmfkit.executors.each import serially
+from nmfkit.executors.passes import passed
 from nmfkit.executors.plan import Plan
 from nmfkit.executors.rows import RowWriter
 from nmfkit.executors.shard import ShardRun, combine, read_ahead, without_data
@@ -80,12 +81,14 @@ class LocalExecutor:
     def advance(self, model: Model, rows: RowStore, shared: Any) -> Advance:
         """A sweep of `model.local`: the new rows, their objective with `shared`, the following state.
 
-        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each.
+        A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each. The
+        passes of a `Phased` one come before.
         """
         if is_parted(model):
             return self._advance_by_groups(model, rows, shared)
-        rows, stats = self.sweep(model.local, rows, shared)
-        return Advance(rows, *concluded(model, shared, stats))
+        there, state = passed(model, self.sweep, rows, shared)
+        new, stats = self.sweep(model.local, there, state)
+        return Advance(new, *concluded(model, shared, stats, state))
 
     def _advance_by_groups(self, model: Parted, rows: RowStore, shared: Shared) -> Advance:
         groups, writer = self.plan.groups, self._writer()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nmfkit import kernels
-from nmfkit.array_rows import is_result
 from nmfkit.check import Resolved
 from nmfkit.executors.each import Each, serially
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.plan import Layout, Plan, free_memory, make_plan, worker_budget
-from nmfkit.loop import Watcher, is_parted
-from nmfkit.protocols import Executor, Source
+from nmfkit.loop import Watcher, is_parted, is_phased
+from nmfkit.protocols import Executor, Model, Source
 from nmfkit.sketch import columns
 from nmfkit.sources.uri import is_remote
 
@@ -76,7 +76,7 @@ def spread(machine: Machine, *, out: str | os.PathLike[str], watcher: Watcher) -
         yield serially
         return
     # Imported here: dask takes half a second that a fit in this process need not wait for.
-    from nmfkit.executors.cluster import each_on
+    from nmfkit.executors.calls import each_on
     from nmfkit.executors.crew import inspect_crew
     from nmfkit.executors.passport import Passport
 
@@ -103,7 +103,8 @@ def _on_cluster(
     watcher: Watcher,
     layout: Layout | None,
 ) -> Iterator[Executor]:
-    from nmfkit.executors.cluster import ClusterExecutor, each_on
+    from nmfkit.executors.calls import each_on
+    from nmfkit.executors.cluster import ClusterExecutor
     from nmfkit.executors.crew import inspect_crew
     from nmfkit.executors.passport import Passport
     from nmfkit.executors.worker import CACHE_SHARE
@@ -181,9 +182,20 @@ def _needs(source: Source, resolved: Resolved) -> dict[str, Any]:
         "elementwise": resolved.model.elementwise,
         "forms_product": resolved.model.forms_product,
         # A closing sweep keeps the rows that it started from, too.
-        "row_copies": 1 + sum(not is_result(name) for name in resolved.model.row_factors) + is_parted(resolved.model),
+        "row_copies": _copies(resolved.model.row_factors) + is_parted(resolved.model) + _aside(resolved.model),
         "groups": resolved.model.groups if is_parted(resolved.model) else 0,
+        "reads": resolved.model.reads if is_phased(resolved.model) else 1,
     }
+
+
+def _aside(model: Model) -> int:
+    """How many copies of the rows the passes before a sweep keep."""
+    return model.aside if is_phased(model) else 0
+
+
+def _copies(row_factors: Sequence[str]) -> int:
+    """How often the rows of a factor are kept, with what it goes on from: the most of any."""
+    return max(Counter(name.partition(".")[0] for name in row_factors).values())
 
 
 def _beside(out: str | os.PathLike[str] | None) -> Path | None:

@@ -59,6 +59,7 @@ class Plan:
 
     `bounds` are the row ranges of the blocks, `shards` ranges of block indices that one thread runs in order. Byte
     figures are estimates of peaks, for one worker where there are several; `statistics_bytes` is what a shard sends.
+    `reads` is how often a sweep goes through X.
     """
 
     layout: Layout
@@ -76,6 +77,7 @@ class Plan:
     given_memory: int | None = None
     workers: int = 0
     statistics_bytes: int = 0
+    reads: int = 1
 
     @property
     def tile_rows(self) -> int | None:
@@ -97,7 +99,13 @@ class Plan:
     @property
     def bytes_per_sweep(self) -> int:
         """Bytes of X that a sweep reads from outside the memory of those who work on them."""
-        return 0 if self.resident else max(0, self.source_bytes - self.cache_bytes * max(1, self.workers))
+        once = 0 if self.resident else max(0, self.source_bytes - self.cache_bytes * max(1, self.workers))
+        return self.reads * once
+
+    @property
+    def passed_bytes(self) -> int:
+        """Bytes of X that a sweep goes through, wherever they are."""
+        return self.reads * self.source_bytes
 
     def describe(self) -> dict[str, Any]:
         """The plan in plain values."""
@@ -116,6 +124,7 @@ class Plan:
             "w_in_memory": self.rows_resident,
             "cache_bytes": self.cache_bytes,
             "source_bytes": self.source_bytes,
+            "reads_per_sweep": self.reads,
             "read_per_sweep_bytes": self.bytes_per_sweep,
         }
 
@@ -133,12 +142,13 @@ def make_plan(
     threads: int | None = None,
     layout: Layout | None = None,
     workers: int = 0,
+    reads: int = 1,
 ) -> Plan:
     """Lay out a fit of factors of `width` columns in all, within `memory` bytes (None: half of what is free).
 
     `row_copies` says how often rows of that width are kept, with what serves going on. `groups` is how many groups of
     shards a sweep would like to go through one after the other, keeping the statistics of each (0: whole sweeps); it
-    gets fewer where memory or blocks do not suffice.
+    gets fewer where memory or blocks do not suffice. `reads` is how often a sweep goes through X.
 
     With `workers`, memory and threads are those of each of them. With `layout`, that of an earlier plan is kept.
     Raises `UsageError` when the shared factors and one block a thread do not fit.
@@ -222,6 +232,7 @@ def make_plan(
         given_memory=memory,
         workers=workers,
         statistics_bytes=statistics,
+        reads=reads,
     )
 
 

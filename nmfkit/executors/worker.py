@@ -8,7 +8,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import cloudpickle
 import psutil
@@ -25,8 +25,8 @@ from nmfkit.executors.block_rows import BlockWriter, blob_name
 from nmfkit.executors.cache import BlockCache
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.shard import Bounds, ShardRun, combine, read_ahead, without_data
-from nmfkit.loop import concluded, renewed, retraced
-from nmfkit.protocols import Parted, RowStore, Shared, Source, Stats
+from nmfkit.loop import concluded
+from nmfkit.protocols import RowStore, Shared, Source, Stats
 from nmfkit.stats import widen
 
 PLUGIN = "nmfkit"
@@ -157,19 +157,12 @@ class StateName:
         return shelf().known(f"states {self.run}", self.name, STATES, make)
 
 
-@dataclass(frozen=True)
-class Turn:
-    """A group's turn in a sweep: names of what it left `before`, of what it will have `left`, of what all groups seen
-    by then have left, in order, each with its age in turns, and of the state that follows. The turn that `ends` the
-    sweep knows the `start` of it, too: its state, and what all groups had left by then.
-    """
+class Opens(Protocol):
+    """A shared state, wherever it is."""
 
-    before: StateName | None
-    left: StateName
-    seen: tuple[tuple[int, StateName], ...]
-    following: StateName
-    ends: bool
-    start: tuple[Parcel | StateName, tuple[StateName, ...]]
+    def open(self) -> Shared:
+        """The state."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -181,7 +174,7 @@ class Errand:
     passport: Passport
     source: Parcel
     step: Parcel
-    shared: Parcel | StateName
+    shared: Opens
     blobs: Blobs | None
     tile_rows: int | None
     data: bool
@@ -249,29 +242,17 @@ def merge(*partials: Partial) -> Partial:
     return Partial(stats, max((partial.names for partial in partials), key=len), reports)
 
 
-def conclude(errand: Errand, model: Parcel, following: StateName, *partials: Partial) -> Outcome:
-    """The objective of a sweep of `model`, and the next shared state, which is written as `following`."""
+def conclude(
+    errand: Errand, model: Parcel, before: Parcel | StateName, following: StateName, *partials: Partial
+) -> Outcome:
+    """The objective of a sweep of `model` that began with the state `before`, and the next one, written as `following`.
+
+    Passes may have changed the state of `errand` in between.
+    """
     total = merge(*partials)
     shared: Shared = errand.shared.open()
-    end = concluded(model.open(), shared, total.stats)
+    end = concluded(model.open(), before.open(), total.stats, shared)
     following.write(end.following)
-    return Outcome(end.objective, end.accepted, total.names, total.reports)
-
-
-def conclude_turn(errand: Errand, model: Parcel, turn: Turn, *partials: Partial) -> Outcome:
-    """The end of a group's turn: what it leaves and the next shared state are written under the names of `turn`."""
-    total = merge(*partials)
-    parted: Parted = model.open()
-    shared: Shared = errand.shared.open()
-    before = None if turn.before is None else turn.before.load()
-    left = parted.kept(shared, total.stats, before)
-    turn.left.save(left)
-    # One after the other: together they may be much larger than any one.
-    seen = ((age, left if name == turn.left else name.load()) for age, name in turn.seen)
-    end = renewed(parted, shared, seen, ends=turn.ends)
-    start, kept = turn.start
-    following = end.following if end.accepted else retraced(parted, start.open(), (name.load() for name in kept))
-    turn.following.write(following)
     return Outcome(end.objective, end.accepted, total.names, total.reports)
 
 

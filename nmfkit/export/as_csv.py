@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.export.contents import Contents, columns_of, components
+from nmfkit.export.contents import Contents, columns_of
 
 CELLS = 2**16
 """Numbers that are text in memory at once."""
@@ -25,11 +25,12 @@ def write(contents: Contents, folder: Path) -> None:
     """
     for name, (width, _) in contents.row_factors.items():
         lines = (row for _, block in contents.blocks(name) for row in _texts(block))
-        _write(folder / f"{name}.csv", components(width), contents.row_labels, lines)
+        _write(folder / f"{name}.csv", contents.column_names(name, width), contents.row_labels, lines)
     for name, factor in contents.shared.items():
         table = columns_of(factor)
-        header = contents.feature_labels if contents.of_features(name) else components(table.shape[1])
-        _write(folder / f"{name}.csv", header, components(len(table)), _texts(table))
+        of_features = contents.of_features(name)
+        header = contents.feature_labels if of_features else contents.column_names(name, table.shape[1])
+        _write(folder / f"{name}.csv", header, contents.line_names(name, len(table)), _texts(table))
     with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(_Lines(file))
         out.writerow(("sweep", "objective", "seconds"))

@@ -10,7 +10,7 @@ import numpy as np
 
 from nmfkit.blocks import Array
 from nmfkit.errors import UsageError
-from nmfkit.export.contents import BLOCK, Contents, columns_of, components
+from nmfkit.export.contents import BLOCK, Contents, columns_of
 
 
 def write(contents: Contents, folder: Path) -> None:
@@ -19,15 +19,17 @@ def write(contents: Contents, folder: Path) -> None:
     """
     arrow, parquet = _libraries()
     for name, (width, dtype) in contents.row_factors.items():
-        schema = _schema(arrow, "row", contents.row_labels, components(width), dtype)
+        schema = _schema(arrow, "row", contents.row_labels, contents.column_names(name, width), dtype)
         with parquet.ParquetWriter(folder / f"{name}.parquet", schema) as file:
             for lo, block in contents.blocks(name):
                 file.write_table(_table(arrow, schema, contents.row_labels[lo : lo + len(block)], block))
     for name, factor in contents.shared.items():
         turned = contents.of_features(name)
         table = factor.T if turned else columns_of(factor)
-        labels = contents.feature_labels if turned else components(len(table))
-        schema = _schema(arrow, "feature" if turned else "component", labels, components(table.shape[1]), table.dtype)
+        labels = contents.feature_labels if turned else contents.line_names(name, len(table))
+        names = contents.line_names if turned else contents.column_names
+        header = names(name, table.shape[1])
+        schema = _schema(arrow, "feature" if turned else "component", labels, header, table.dtype)
         step = max(1, BLOCK // max(1, table.shape[1] * table.dtype.itemsize))
         with parquet.ParquetWriter(folder / f"{name}.parquet", schema) as file:
             for lo in range(0, len(table), step):

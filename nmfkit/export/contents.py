@@ -12,9 +12,13 @@ import numpy as np
 
 from nmfkit.array_rows import is_result
 from nmfkit.blocks import Array
+from nmfkit.levels import levels_of, product
+from nmfkit.protocols import Level
 from nmfkit.result import Result
 
 FORMAT = 1
+FEATURES = 0
+"""What stands below level 1: the features themselves."""
 BLOCK = 4 * 2**20
 """Bytes of a row factor that are in memory at once."""
 
@@ -43,14 +47,49 @@ class Contents:
 
     @cached_property
     def shared(self) -> dict[str, Array]:
-        """Every other factor, in memory; one with n columns, as H is, belongs to the features."""
+        """Every other factor, in memory; one with n columns, as H is, belongs to the features.
+
+        Of a level whose components are a product of factors, that product is beside them, as `components_2`.
+        """
         found = self.result.model.factors(self.result.state.current)
-        return {name: np.asarray(f) for name, f in found.items()}
+        made = {
+            f"components_{i}": product(found, level.components)
+            for i, level in enumerate(self._levels, 1)
+            if len(level.components) > 1
+        }
+        return {name: np.asarray(f) for name, f in (found | made).items()}
 
     def of_features(self, name: str) -> bool:
         """Whether the columns of this shared factor are the features."""
+        if self._sides:
+            return FEATURES in self._sides.get(name, ())
         factor = self.shared[name]
         return factor.ndim == 2 and factor.shape[1] == self.columns
+
+    def line_names(self, name: str, count: int) -> list[str]:
+        """What the lines of a shared factor are called, so many."""
+        return components(count, self._sides.get(name, (None, None))[0])
+
+    def column_names(self, name: str, count: int) -> list[str]:
+        """What the columns of a factor are called where they are not the features, so many."""
+        return components(count, self._sides.get(name, (None, None))[1])
+
+    @cached_property
+    def _levels(self) -> tuple[Level, ...]:
+        return levels_of(self.result.model, self.result.state.current)
+
+    @cached_property
+    def _sides(self) -> dict[str, tuple[int | None, int | None]]:
+        """Of which level the lines and the columns of each factor are; none of a model without levels."""
+        found: dict[str, tuple[int | None, int | None]] = {}
+        for i, level in enumerate(self._levels, 1):
+            found.setdefault(level.row, (None, i))
+            for name in level.chain[-1:]:
+                found.setdefault(name, (i - 1, i))
+            inner = i - 1 if len(level.components) > 1 else FEATURES
+            found.setdefault(level.components[0], (i, inner))
+            found[f"components_{i}"] = (i, FEATURES)
+        return found
 
     def blocks(self, name: str) -> Iterator[tuple[int, Array]]:
         """The first row and the entries of one block of a row factor after the other."""
@@ -99,9 +138,10 @@ class Contents:
         return json.dumps(described, ensure_ascii=False, indent=2, default=str) + "\n"
 
 
-def components(count: int) -> list[str]:
-    """The names of so many components: component_1, component_2, …"""
-    return [f"component_{k}" for k in range(1, count + 1)]
+def components(count: int, level: int | None = None) -> list[str]:
+    """The names of so many components: component_1, component_2, …, or level_2_component_1, … of a level."""
+    of = "" if level is None else f"level_{level}_"
+    return [f"{of}component_{k}" for k in range(1, count + 1)]
 
 
 def columns_of(factor: Array) -> Array:

@@ -11,6 +11,7 @@
 | `beta_split(x, y, beta, pos, neg)` | Σ d_β(x, ŷ); ŷ^(β−1) and x ŷ^(β−2) |
 | `kl_rows(values, indices, indptr, w, h, left, right)` | Σ x ln(x/ŷ) − x, R hᵀ, Rᵀ w with R = x/ŷ on a CSR pattern |
 | `totals(x)` | sums, squares, count and range of a dense tile |
+| `tied_root(weight, slope, pull, reach)` | t with slope − pull/t + weight ln t = 0; None where it is no case for it |
 | `scd_rows(values, indices, indptr, w, h, sums, …)` | coordinate steps for KL in the rows of w |
 
 The reference (`reference.py`) runs on any array that NumPy's dispatch reaches; the compiled versions on host arrays,
@@ -38,8 +39,8 @@ JIT_WORK = 2**22
 """Nanoseconds of NumPy's time in one call, roughly, above which compiling (a second or two) pays within a fit."""
 LANES = 16
 """Columns of a thin factor that cost as much as one."""
-PRODUCT, LOG, POWER, TOTALS = 0.25, 3, 10, 6
-"""Nanoseconds for one product in SciPy, for the terms of one entry of KL and of another β in NumPy."""
+PRODUCT, LOG, POWER, TOTALS, TIED = 0.25, 3, 10, 6, 40
+"""Nanoseconds for one product in SciPy, for one entry of what the others are named for in NumPy."""
 
 
 def _compiled(work: float, rows: int, whole: int, *arrays: Array) -> bool:
@@ -136,6 +137,18 @@ def beta_split(x: Array, y: Array, beta: float, pos: Array, neg: Array, *, whole
 
         return dense.beta_split(x, y, beta, pos, neg)
     return reference.beta_split(x, y, beta, pos, neg)
+
+
+def tied_root(weight: Array, slope: Array, pull: Array, reach: float, *, whole: int = 0) -> Array | None:
+    """The t with slope − pull/t + weight ln t = 0, at most e^reach: all (rows, r), weight and pull ≥ 0.
+
+    None for what NumPy does as well, and where an entry is out of the compiled version's range.
+    """
+    if _compiled(TIED * slope.size, len(slope), whole, weight, slope, pull):
+        from nmfkit.kernels.cpu.tied import tied_root as compiled_root
+
+        return compiled_root(weight, slope, pull, reach)
+    return None
 
 
 def totals(x: Array, *, whole: int = 0) -> tuple[Array, Array, float, int, float, float]:

@@ -22,8 +22,9 @@ from nmfkit.report.agreement import adjusted_rand, purity
 from nmfkit.report.cautions import cautions
 from nmfkit.report.figures.style import drawing, rendered, say_indices
 from nmfkit.report.labels import told_apart
+from nmfkit.report.links import levels_told
 from nmfkit.report.output import check_file, write_file
-from nmfkit.report.study import Study, study
+from nmfkit.report.study import Components, Study, study
 from nmfkit.result import Result
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "write_picture", "write_report"]
 
-KINDS = ("convergence", "components", "coefficients", "residuals", "similarity")
+KINDS = ("convergence", "components", "coefficients", "residuals", "similarity", "levels")
 """The single pictures."""
+OF_ONE_LEVEL = ("components", "coefficients", "residuals", "similarity")
+"""Those that show one level at a time."""
 
 
 def write_report(
@@ -81,6 +84,7 @@ def write_picture(
     labels: str | None = None,
     image_shape: str | None = None,
     top: int = 8,
+    level: int | None = None,
     overwrite: bool = False,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -89,15 +93,19 @@ def write_picture(
 ) -> dict[str, Any]:
     """Write one picture of `run` to `out`, a `.png`, `.svg` or `.pdf`; `kind` is one of `KINDS`.
 
-    The rest is as in `write_report`.
+    `level` counts from 1, next to the data: of a model with levels, the one to show. Default: the last one, for
+    residuals the first. "levels" shows how all are linked. The rest is as in `write_report`.
     """
     if kind not in KINDS:
         raise UsageError(f"kind {kind!r} is unknown{suggestion(kind, KINDS)}; choose one of {', '.join(KINDS)}")
+    if level is not None and kind not in OF_ONE_LEVEL:
+        raise UsageError(f"kind {kind!r} shows the whole run, not one level of it; leave the level out")
     path = check_file(out, kinds=(".png", ".svg", ".pdf"), overwrite=overwrite)
     with drawing():
         found = study(
-            run, x, labels=labels, image_shape=image_shape, top=top, data=kind == "residuals", key=key,
-            storage_options=storage_options, watcher=watcher, machine=Machine.of(machine),
+            run, x, labels=labels, image_shape=image_shape, top=top, level=_level(kind, level),
+            data=kind == "residuals", key=key, storage_options=storage_options, watcher=watcher,
+            machine=Machine.of(machine),
         )  # fmt: skip
         figure = _drawn(kind)(found)
         if kind in ("coefficients", "similarity"):
@@ -107,23 +115,38 @@ def write_picture(
     return {"out": str(out), "bytes": len(content), "kind": kind}
 
 
+def _level(kind: str, asked: int | None) -> int | None:
+    """The level to look at, −1 for the last, or None for all of them, the first one before others."""
+    if kind not in OF_ONE_LEVEL:
+        return None
+    if asked is not None and asked < 1:
+        raise UsageError(f"level {asked} is no level; they count from 1, the one next to the data")
+    return asked or (None if kind == "residuals" else -1)
+
+
 def _drawn(kind: str) -> Callable[[Study], Figure]:
     from nmfkit.report.figures.convergence import convergence
     from nmfkit.report.figures.leftover import leftover
     from nmfkit.report.figures.samples import coefficients
     from nmfkit.report.figures.sheet import components
     from nmfkit.report.figures.similarity import similarity
+    from nmfkit.report.figures.tree import levels
 
-    pictures: tuple[Callable[[Study], Figure], ...] = (convergence, components, coefficients, leftover, similarity)
+    pictures: tuple[Callable[[Study], Figure], ...] = (
+        convergence, components, coefficients, leftover, similarity, levels,
+    )  # fmt: skip
     return dict(zip(KINDS, pictures, strict=True))[kind]
 
 
 def _in_plain_values(found: Study) -> dict[str, Any]:
     main = found.main
     values: dict[str, Any] = {
-        "components": [{"number": i, "index": k, "share": float(main.shares[i - 1])} for i, k in found.numbered],
+        "components": _listed(main),
         "relative_error": found.residuals.error if found.residuals else None,
     }
+    if found.has_levels:
+        pairs = zip(levels_told(found), found.components, strict=True)
+        values["levels"] = [{**told, "components": _listed(at)} for told, at in pairs]
     for entry, match in zip(values["components"], main.matches, strict=False):
         entry |= {
             "matched": match.name,
@@ -135,3 +158,11 @@ def _in_plain_values(found: Study) -> dict[str, Any]:
         table = told_apart(found.labels, main.weights.table)
         values["labels"] = {"purity": purity(table), "adjusted_rand": adjusted_rand(table)} if table.sum() else None
     return values
+
+
+def _listed(found: Components) -> list[dict[str, Any]]:
+    """Number shown, index in the run and share of each component."""
+    return [
+        {"number": i, "index": int(k), "share": float(share)}
+        for i, (k, share) in enumerate(zip(found.order, found.shares, strict=True), 1)
+    ]

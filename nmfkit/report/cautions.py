@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nmfkit.blocks import Array
+from nmfkit.check import resolve
 from nmfkit.cli.summary import consensus_of
 from nmfkit.loop import WINDOW
 from nmfkit.problem import Problem, part_text
+from nmfkit.protocols import HasLevels, HasSums
 from nmfkit.report.study import Components, Study
 from nmfkit.result import Result
 
@@ -21,6 +24,11 @@ DEAD = 1e-9
 DROPPED, FEW = 0.1, 0.5
 """Of the components of a consensus' replicates, the part that may be dropped without a word; of the replicates, the
 part in which a component should be found."""
+REPEATS = (
+    "A level that repeats itself says no more than one with fewer components: ask for a lower rank there, or for "
+    "smaller weights of the deeper layers."
+)
+"""What twins within a level mean: a heavy layer pulls the one before it to its own, lower rank."""
 SHOWN = 6
 """Components, pairs or names that a sentence lists at most."""
 
@@ -39,7 +47,8 @@ def cautions(study: Study) -> list[Caution]:
     return [
         *_of_consensus(study.result),
         *_unfinished(study.result),
-        *_of_components(study.main),
+        *(caution for found in _judged(study) for caution in _of_components(found, _level(study, found))),
+        *_of_levels(study),
         *_of_data(study),
         *_of_problem(study.result),
         *_of_labels(study),
@@ -117,29 +126,51 @@ def _rounding(result: Result) -> float:
     return 100 * float(eps) * max(float(squares), float(np.max(np.abs(result.history.objective))))
 
 
-def _of_components(found: Components) -> Iterator[Caution]:
+def _judged(study: Study) -> Sequence[Components]:
+    return study.components if study.has_levels else (study.main,)
+
+
+def _level(study: Study, found: Components) -> str:
+    """Where in a run with levels a sentence belongs."""
+    return f"Level {found.layer.level}: " if study.has_levels else ""
+
+
+def _of_components(found: Components, at: str) -> Iterator[Caution]:
     dead = [i + 1 for i, share in enumerate(found.shares) if share < DEAD]
     if dead:
         yield Caution(
             "dead",
-            f"Dead: {_numbers(dead)} {'is' if len(dead) == 1 else 'are'} all zero, so a lower rank, "
+            f"{at}Dead: {_numbers(dead)} {'is' if len(dead) == 1 else 'are'} all zero, so a lower rank, "
             f"{found.rank - len(dead)}, does as well.",
         )
-    if pairs := twins(found):
-        listed = ", ".join(f"{a} and {b} ({c:.2f})" for a, b, c in pairs[:SHOWN])
-        more = f" and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
+    if pairs := twins(found, found.cosine):
+        why = "The rank may be too high, or the fit has not settled." if not at else REPEATS
         yield Caution(
-            "twins",
-            f"Twins: components {listed}{more} are nearly the same (cosine above {TWIN:g}). The rank may be too high, "
-            "or the fit has not settled.",
+            "twins", f"{at}Twins: components {_pairs(pairs)} are nearly the same (cosine above {TWIN:g}). {why}"
         )
 
 
-def twins(found: Components) -> list[tuple[int, int, float]]:
+def _of_levels(study: Study) -> Iterator[Caution]:
+    for found in study.components if study.has_levels else ():
+        if found.cosine_of_w is not None and (pairs := twins(found, found.cosine_of_w)):
+            over = "the samples" if found.layer.mixing is None else "the components of the level before"
+            yield Caution(
+                "collinear",
+                f"{_level(study, found)}Collinear: the weights of components {_pairs(pairs)} over {over} are nearly "
+                f"the same but for scale (cosine above {TWIN:g}). {REPEATS}",
+            )
+
+
+def _pairs(pairs: Sequence[tuple[int, int, float]]) -> str:
+    listed = ", ".join(f"{a} and {b} ({c:.2f})" for a, b, c in pairs[:SHOWN])
+    return listed + (f" and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else "")
+
+
+def twins(found: Components, cosine: Array) -> list[tuple[int, int, float]]:
     """Numbers shown and cosine of each pair that is nearly the same, the closest first; dead ones have no twin."""
     alive = found.shares >= DEAD
-    pairs = np.argwhere(np.triu(found.cosine > TWIN, 1) & alive[:, None] & alive[None, :])
-    listed = [(int(a) + 1, int(b) + 1, float(found.cosine[a, b])) for a, b in pairs]
+    pairs = np.argwhere(np.triu(cosine > TWIN, 1) & alive[:, None] & alive[None, :])
+    listed = [(int(a) + 1, int(b) + 1, float(cosine[a, b])) for a, b in pairs]
     return sorted(listed, key=lambda pair: -pair[2])
 
 
@@ -172,7 +203,7 @@ def _of_data(study: Study) -> Iterator[Caution]:
 
 def _of_problem(result: Result) -> Iterator[Caution]:
     problem, (m, n) = result.problem, result.shape
-    if bool(problem.reg_w) != bool(problem.reg_h):
+    if bool(problem.reg_w) != bool(problem.reg_h) and not _holds_scale(result):
         one, other = ("W", "H") if problem.reg_w else ("H", "W")
         parts = ", ".join(part_text(p) for p in problem.reg_w or problem.reg_h)
         yield Caution(
@@ -182,6 +213,12 @@ def _of_problem(result: Result) -> Iterator[Caution]:
         )
     if _rank(problem) > min(m, n):
         yield Caution("rank", f"The rank, {_rank(problem)}, is above the smaller side of the matrix, {min(m, n)}.")
+
+
+def _holds_scale(result: Result) -> bool:
+    """Whether sums of one factor are fixed, so that nothing can move between the two; those of levels always are."""
+    parts = resolve(result.problem).ingredients
+    return isinstance(result.model, HasLevels) or any(isinstance(p, HasSums) for p in (*parts.reg_w, *parts.reg_h))
 
 
 def _rank(problem: Problem) -> int:

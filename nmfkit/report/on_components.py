@@ -70,7 +70,7 @@ def alike(study: Study, found: Components) -> Html:
         ]
         for k in range(found.rank)
     )
-    sparsity = [f"sparsity of {name or 'W'}" for name in (found.layer.shared, found.layer.row)]
+    sparsity = [f"sparsity of {name or 'W'}" for name in (found.layer.shared, found.layer.weights)]
     head = ["component", "index in the run", "share", *sparsity, "leads in samples", "nearest (cosine)"]
     listed = table(head, rows, numeric=range(7))
     if found.rank > 30:

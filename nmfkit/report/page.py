@@ -64,8 +64,9 @@ def _section(section: Section) -> Html:
 
 def _glance(study: Study) -> Html:
     main, result = study.main, study.result
+    ranks = study.components if study.has_levels else [main]
     found = [
-        ("components", f"{main.rank:,}"),
+        ("components", " · ".join(f"{found.rank:,}" for found in ranks)),
         ("objective", number(float(f"{result.objective:.5g}"))),
         ("sweeps", f"{result.state.sweep:,}"),
     ]
@@ -73,7 +74,7 @@ def _glance(study: Study) -> Html:
         found.append(("‖X − WH‖ / ‖X‖", f"{study.residuals.error:.3f}"))
     if len(main.shares):
         found.append(("largest share", f"{100 * main.shares[0]:.1f} %"))
-    for name, values in ((main.layer.shared, main.sparsity_of_v), (main.layer.row, main.sparsity_of_w)):
+    for name, values in ((main.layer.shared, main.sparsity_of_v), (main.layer.weights, main.sparsity_of_w)):
         if values is not None and np.isfinite(values).any():
             found.append((f"sparsity of {str(name).upper()}", f"{np.nanmean(values):.2f}"))
     return el("dl", *(el("div", el("dt", name), el("dd", text)) for name, text in found), class_="figures")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,23 +67,35 @@ class Side:
 
 @dataclass(frozen=True)
 class Residuals:
-    """The residual of X − W H by rows and by columns, and ‖X − W H‖ / ‖X‖ over all entries that are observed."""
+    """The residual of X − W H by rows and by columns, and ‖X − W H‖ / ‖X‖ over all entries that are observed.
+
+    `others` has the residual's sum of squares for each further level.
+    """
 
     rows: Side
     columns: Side
     source: str
+    others: tuple[float, ...] = ()
 
     @property
     def error(self) -> float:
         """‖X − WH‖ / ‖X‖."""
+        return self.errors[0]
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """The same for each level, this one first."""
         total = self.rows.sums.sum(axis=0)
-        return float(np.sqrt(total[LEFT] / total[DATA])) if total[DATA] > 0 else float("nan")
+        if not total[DATA] > 0:
+            return (float("nan"),) * (1 + len(self.others))
+        return tuple(float(np.sqrt(left / total[DATA])) for left in (total[LEFT], *self.others))
 
 
 def residuals(
     result: Result,
     layer: Layer,
     x: Any = None,
+    others: Sequence[Layer] = (),
     *,
     key: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -92,41 +104,45 @@ def residuals(
 ) -> Residuals:
     """Go through the data of the run once, where the run found them or at `x`, block by block.
 
-    Raises `StoreError` or `SourceError` where they are gone or are others.
+    Of `others`, further levels, only the sum of squares is kept. Raises `StoreError` or `SourceError` where the data
+    are gone or are others.
     """
     source = reopen(result.attributes["source"], x, key, result.problem, options)
     with executing(
         source, resolve(result.problem), machine, out=result.path, options=options, watcher=watcher
     ) as executor:
         watcher.stage("residuals")
-        step = Measure(str(layer.row), layer.v, *_moments(layer.v))
+        step = Measure(layer, *_moments(layer.v), tuple(Measure(other, *_moments(other.v)) for other in others))
         rows, found = executor.sweep(step, result.state.rows, result.state.current)
         by_row = np.array(rows.read(0, result.shape[0])[NAME])
-    return Residuals(Side(by_row), Side(_with_unstored(found, layer.v)), source.uri)
+    return Residuals(Side(by_row), Side(_with_unstored(found["sums"], layer.v)), source.uri, found["others"])
 
 
 @dataclass(frozen=True)
 class Measure:
-    """The step of that sweep: the rows' factor `row` times `v` (r, n), of which `gram` is v vᵀ and `sums` are v 1."""
+    """The step of that sweep: the weights of `layer` times its components v, `gram` being v vᵀ and `sums` v 1."""
 
-    row: str
-    v: Array
+    layer: Layer
     gram: Array
     sums: Array
+    others: tuple[Measure, ...] = ()
 
     def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         """The sums by row (rows, 6), and those by column with what entries that are not stored add to them."""
         del shared
-        u = rows[self.row]
+        by_row, stats = self._measured(x, rows)
+        others = tuple(float(other._measured(x, rows)[0][:, LEFT].sum()) for other in self.others)
+        return {NAME: by_row}, {"sums": stats, "others": others}
+
+    def _measured(self, x: Block, rows: Rows) -> tuple[Array, Stats]:
+        u = self.layer.weigh(rows[str(self.layer.row)])
         inner, weights, elsewhere = (x.x, x.weights, x.elsewhere) if isinstance(x, Weighed) else (x, None, 1.0)
         if isinstance(inner, CSR):
-            by_row, stats = self._sparse(inner, u, weights, elsewhere)
-        else:
-            by_row, stats = self._dense(inner, u, weights)
-        return {NAME: by_row}, stats
+            return self._sparse(inner, u, weights, elsewhere)
+        return self._dense(inner, u, weights)
 
     def _dense(self, x: Block, u: Array, weights: Array | None) -> tuple[Array, Stats]:
-        values, fit = x.dense(), u @ self.v
+        values, fit = x.dense(), u @ self.layer.v
         by_row, by_column = np.empty((len(values), 6)), np.zeros((values.shape[1], 6))
         step = max(1, CELLS // values.shape[1])
         for lo in range(0, len(values), step):
@@ -138,7 +154,7 @@ class Measure:
     def _sparse(self, x: CSR, u: Array, weights: Array | None, elsewhere: float) -> tuple[Array, Stats]:
         """The same without forming ŷ: its sums over all entries come from the factors, and count `elsewhere`."""
         m, n = x.shape
-        fit = np.asarray(LowRank(u, self.v).at(x), np.float64)
+        fit = np.asarray(LowRank(u, self.layer.v).at(x), np.float64)
         values = x.values.astype(np.float64)
         seen = np.ones_like(values) if weights is None else weights.astype(np.float64)
         # What is stored counts as it should; what is not is ŷ alone, over all entries less those that are stored.

@@ -14,9 +14,10 @@ from nmfkit.report.html import Html, el, join
 from nmfkit.report.images import picture
 from nmfkit.report.on_components import alike, beside_reference, components
 from nmfkit.report.on_consensus import made_of
+from nmfkit.report.on_levels import levels
 from nmfkit.report.on_residuals import residual
 from nmfkit.report.on_samples import coefficients
-from nmfkit.report.study import Study
+from nmfkit.report.study import Components, Study
 from nmfkit.report.tables import facts
 from nmfkit.result import Result
 
@@ -37,16 +38,25 @@ def sections(study: Study) -> Iterator[Section]:
         yield Section("consensus", "Consensus", made_of(study, about))
     else:
         yield Section("convergence", "Convergence", _convergence(study))
+    if study.has_levels:
+        yield Section("levels", "Levels", levels(study))
     for i, found in enumerate(study.components):
-        of, mark = ("", "") if len(study.components) == 1 else (f" of {found.layer.shared}", f"-{i + 1}")
-        yield Section(f"components{mark}", f"Components{of}", components(study, found))
+        mark = "" if len(study.components) == 1 else f"-{i + 1}"
+        yield Section(f"components{mark}", _of(study, found, "Components"), components(study, found))
         if found.weights is not None:
-            yield Section(f"coefficients{mark}", f"Coefficients{of}", coefficients(study, found))
-        yield Section(f"similarity{mark}", f"Similarity and sparsity{of}", alike(study, found))
+            yield Section(f"coefficients{mark}", _of(study, found, "Coefficients"), coefficients(study, found))
+        yield Section(f"similarity{mark}", _of(study, found, "Similarity and sparsity"), alike(study, found))
         if found.matches:
-            yield Section(f"reference{mark}", f"Beside the reference{of}", beside_reference(study, found))
-    yield Section("residuals", "Residuals", residual(study))
+            yield Section(f"reference{mark}", _of(study, found, "Beside the reference"), beside_reference(study, found))
+    yield Section("residuals", "Residuals of level 1" if study.has_levels else "Residuals", residual(study))
     yield Section("versions", "Made with", _made_with(study))
+
+
+def _of(study: Study, found: Components, title: str) -> str:
+    """A title, and what of, where there is more than one of that kind."""
+    if study.has_levels:
+        return f"Level {found.layer.level}: {title[0].lower()}{title[1:]}"
+    return title if len(study.components) == 1 else f"{title} of {found.layer.shared}"
 
 
 def fitted(study: Study) -> Html:
@@ -58,7 +68,7 @@ def fitted(study: Study) -> Html:
         ("data", el("code", source["uri"])),
         ("matrix", _matrix(result)),
         ("problem", parts(result)),
-        ("factors", ", ".join(f"{found.layer.row or '–'} · {found.layer.shared}" for found in study.components)),
+        ("factors", ", ".join(f"{found.layer.weights or '–'} · {found.layer.shared}" for found in study.components)),
         ("objective", number(result.objective)),
         ("sweeps", f"{result.state.sweep}, {why(result)}"),
         ("time", duration(seconds)),
@@ -108,11 +118,14 @@ def _convergence(study: Study) -> Html:
     last = study.result.state.history[-1]
     if len(study.result.state.history) < 2:
         return el("p", f"No sweep was done: the objective, {number(last.objective)}, is that of the start.")
+    weighted = ""
+    if study.has_levels:
+        weighted = "The objective is the sum of the layers' losses, each times its weight, and of the regularizers. "
     return picture(
         convergence(study),
         f"Three curves: the objective by sweep and by seconds, ending at {number(last.objective)} after {last.sweep} "
         "sweeps, and the gain of ten sweeps beside the tolerance",
-        "A curve that has become flat has settled. On the right, by how much ten sweeps lowered the objective, as a "
-        "part of what it then was: the fit is converged where it falls below the dashed line, the tolerance. Axes are "
-        "logarithmic where values differ much.",
+        f"{weighted}A curve that has become flat has settled. On the right, by how much ten sweeps lowered the "
+        "objective, as a part of what it then was: the fit is converged where it falls below the dashed line, the "
+        "tolerance. Axes are logarithmic where values differ much.",
     )

@@ -15,8 +15,10 @@ from nmfkit.errors import NmfkitError, UsageError
 from nmfkit.executors.machine import Machine
 from nmfkit.loop import Watcher
 from nmfkit.origin import IN_MEMORY, OTHERS
+from nmfkit.protocols import HasLevels, LayerLosses
 from nmfkit.report.labels import Labels, read_labels
 from nmfkit.report.layers import Layer, layers
+from nmfkit.report.links import Links, links
 from nmfkit.report.reference import Match, Reference, cosines, matches, read_reference
 from nmfkit.report.residuals import Residuals, residuals
 from nmfkit.report.shapes import Shapes, shapes
@@ -47,6 +49,17 @@ class Components:
         return len(self.order)
 
     @cached_property
+    def sizes(self) -> Array:
+        """The sum of each component's entries (r,)."""
+        found: Array = self.v.sum(axis=1, dtype=np.float64)
+        return found
+
+    @property
+    def usage(self) -> Array:
+        """The sum of each component's weights over all rows (r,); ones without weights."""
+        return self.weights.sums if self.weights else np.ones(self.rank)
+
+    @cached_property
     def cosine(self) -> Array:
         """The cosine of each pair (r, r)."""
         return cosines(self.v, self.v)
@@ -54,9 +67,7 @@ class Components:
     @cached_property
     def sparsity_of_v(self) -> Array:
         """Hoyer's sparsity of each component's entries (r,)."""
-        return _hoyers(
-            self.v.sum(axis=1, dtype=np.float64), np.square(self.v, dtype=np.float64).sum(axis=1), self.v.shape[1]
-        )
+        return _hoyers(self.sizes, np.square(self.v, dtype=np.float64).sum(axis=1), self.v.shape[1])
 
     @cached_property
     def sparsity_of_w(self) -> Array | None:
@@ -64,10 +75,21 @@ class Components:
         return _hoyers(self.weights.sums, self.weights.squares, self.weights.count) if self.weights else None
 
     @cached_property
+    def cosine_of_w(self) -> Array | None:
+        """The cosine of each pair of columns of the factor that weighs a level's components (r, r)."""
+        if (mixing := self.layer.mixing) is not None:
+            return cosines(np.asarray(mixing).T[self.order], np.asarray(mixing).T[self.order])
+        if self.weights is None or self.weights.gram is None:
+            return None
+        size = np.sqrt(np.where((square := np.diag(self.weights.gram)) > 0, square, 1))
+        cosine: Array = np.clip(self.weights.gram / np.outer(size, size), 0.0, 1.0)
+        return cosine
+
+    @cached_property
     def profiles(self) -> Array:
         """Of each row of the sample, the part of its mass that each component makes (s, r); NaN for rows of zeros."""
         assert self.weights is not None
-        mass = self.weights.sample * self.v.sum(axis=1, dtype=np.float64)
+        mass = self.weights.sample * self.sizes
         total = mass.sum(axis=1, keepdims=True)
         parts: Array = np.divide(mass, total, out=np.full_like(mass, np.nan), where=total > 0)
         return parts
@@ -83,7 +105,11 @@ class Components:
 
 @dataclass(frozen=True)
 class Study:
-    """A run with all that was asked for; `residuals` is None with `gone`, a sentence on why."""
+    """A run with all that was asked for; `residuals` is None with `gone`, a sentence on why.
+
+    Of a model with levels, `components` has one entry a level, `links` one a level from the second on, and `losses`
+    those of its layers.
+    """
 
     result: Result
     components: tuple[Components, ...]
@@ -93,11 +119,18 @@ class Study:
     residuals: Residuals | None = None
     gone: str | None = None
     top: int = 8
+    links: tuple[Links, ...] = ()
+    losses: LayerLosses | None = None
 
     @property
     def main(self) -> Components:
-        """Those of the first layer, whose components have the features of the data."""
+        """Those of the first layer, next to the data, or of the level that was asked for."""
         return self.components[0]
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether the model has more than one level."""
+        return bool(self.links)
 
     @cached_property
     def features(self) -> Sequence[str] | None:
@@ -128,6 +161,7 @@ def study(
     reference: str | None = None,
     image_shape: str | None = None,
     top: int = 8,
+    level: int | None = None,
     data: bool = True,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -137,6 +171,7 @@ def study(
     """Read the run once, and the data once where `data` are wanted and found, at `x` or where the run had them.
 
     What `labels`, `reference` and `image_shape` ask for is checked before anything long begins, all faults at once.
+    With `level`, from 1, only that one is looked at; −1 is the last.
     """
     watcher = watcher or Watcher()
     options = storage_options
@@ -145,12 +180,32 @@ def study(
     form = faults.of(lambda: shapes(result, image_shape)) or Shapes()
     given = faults.of(lambda: read_labels(labels, result.shape[0], result.row_names) if labels else None)
     known = faults.of(lambda: read_reference(reference, result.feature_names, result.shape[1]) if reference else None)
+    found = faults.of(lambda: _asked(layers(result), level))
     faults.tell()
-    found = layers(result)
     watcher.stage("weights")
-    components = tuple(_ordered(result, layer, given, form, known) for layer in found)
-    left, gone = _residuals(result, found[0], x, data, key, options, machine or Machine(), watcher)
-    return Study(result, components, form, given, known, left, gone, top)
+    weights = weigh(result, found, given, form.rows)
+    components = tuple(_ordered(layer, w, known) for layer, w in zip(found, weights, strict=True))
+    left, gone = _residuals(result, found, x, data, key, options, machine or Machine(), watcher)
+    linked = links(result, components) if level is None else ()
+    return Study(result, components, form, given, known, left, gone, top, linked, _losses(result))
+
+
+def _asked(found: list[Layer], level: int | None) -> list[Layer]:
+    """All layers, or the one of a level; raises `UsageError` where there is no such level."""
+    if level is None:
+        return found
+    if found[0].level is None and level > 0:
+        raise UsageError("the run has no levels, so there is no level to choose; leave it out")
+    if not -1 <= level <= len(found) or level == 0:
+        raise UsageError(f"level {level} is not one of the run's levels, 1 to {len(found)}")
+    if found[0].level is None:
+        return found
+    return [found[level - 1] if level > 0 else found[-1]]
+
+
+def _losses(result: Result) -> LayerLosses | None:
+    model = result.model
+    return model.layer_losses(result.state.following) if isinstance(model, HasLevels) else None
 
 
 class _Faults:
@@ -172,10 +227,7 @@ class _Faults:
             raise UsageError("\n".join(f"- {error}" for error in self.found))
 
 
-def _ordered(
-    result: Result, layer: Layer, labels: Labels | None, form: Shapes, reference: Reference | None
-) -> Components:
-    weights = weigh(result, layer, labels, form.rows)
+def _ordered(layer: Layer, weights: Weights | None, reference: Reference | None) -> Components:
     mass = layer.v.sum(axis=1, dtype=np.float64) * (weights.sums if weights else 1.0)
     order = np.argsort(-mass, kind="stable")
     total = float(mass.sum())
@@ -192,12 +244,13 @@ def _reordered(weights: Weights, order: Array) -> Weights:
 
     names = ("sums", "squares", "leads", "sample", "mass", "table", "maps")
     values = {name: getattr(weights, name) for name in names}
-    return replace(weights, **{name: f[..., order] for name, f in values.items() if f is not None})
+    gram = None if weights.gram is None else weights.gram[np.ix_(order, order)]
+    return replace(weights, gram=gram, **{name: f[..., order] for name, f in values.items() if f is not None})
 
 
 def _residuals(
     result: Result,
-    layer: Layer,
+    found: list[Layer],
     x: Any,
     wanted: bool,
     key: str | None,
@@ -207,12 +260,13 @@ def _residuals(
 ) -> tuple[Residuals | None, str | None]:
     if not wanted:
         return None, None
+    layer, others = found[0], [layer for layer in found[1:] if layer.level is not None]
     if layer.row is None:
         return None, f"the model has no factor of the rows that goes with {layer.shared}"
     if x is None and result.attributes["source"]["uri"] == IN_MEMORY:
         return None, "the run was fitted to data in memory, so there is nowhere to read them from"
     try:
-        return residuals(result, layer, x, key=key, options=options, machine=machine, watcher=watcher), None
+        return residuals(result, layer, x, others, key=key, options=options, machine=machine, watcher=watcher), None
     except NmfkitError as error:
         if x is not None:
             raise  # data that were named must be there

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -55,3 +58,41 @@ class Unreadable(Chunked):
     def read(self, lo: int, hi: int) -> Block:
         """Refused."""
         raise AssertionError(f"rows {lo}–{hi - 1} were read, and the step needs no data")
+
+
+class Counting(Chunked):
+    """A source whose reads are counted under `number`, in whatever thread of this process they are done."""
+
+    seen: ClassVar[Counter[int]] = Counter()
+
+    def __init__(self, x: Array, chunks: Sequence[tuple[int, int]], number: int, *, is_sparse: bool = False) -> None:
+        super().__init__(x, chunks, is_sparse=is_sparse)
+        self.number = number
+
+    def read(self, lo: int, hi: int) -> Block:
+        """Rows `lo` … `hi`, counted."""
+        self.seen[self.number] += 1
+        return super().read(lo, hi)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How often the blocks of a source are read, also where the source is pickled in between."""
+
+    number: int
+    is_sparse: bool = False
+
+    _numbers: ClassVar[Any] = itertools.count()
+
+    @classmethod
+    def anew(cls, *, is_sparse: bool = False) -> Counted:
+        """A count of its own."""
+        return cls(next(cls._numbers), is_sparse)
+
+    def source(self, x: Array, chunks: Sequence[tuple[int, int]]) -> Counting:
+        """The source to be counted."""
+        return Counting(x, chunks, self.number, is_sparse=self.is_sparse)
+
+    def count(self) -> int:
+        """Reads so far."""
+        return Counting.seen[self.number]

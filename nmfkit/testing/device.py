@@ -17,6 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from nmfkit.blocks import CSR, Array, Dense
 from nmfkit.lowrank import LowRank
+from nmfkit.stats import Least
 from nmfkit.testing.device_functions import ATTRIBUTES, DESCRIBING, FUNCTIONS, METHODS
 from nmfkit.weighed import Weighed
 
@@ -176,6 +177,8 @@ def _carried(value: Any, leaf: _Leaf) -> Any:
         return replace(value, x=_carried(value.x, leaf), weights=leaf(value.weights))
     if isinstance(value, LowRank):
         return LowRank(leaf(value.u), leaf(value.v))
+    if isinstance(value, Least):
+        return Least(leaf(value.value), leaf(value.beside))
     if isinstance(value, dict):
         return {name: _carried(part, leaf) for name, part in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from nmfkit.blocks import Array, Block
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import Plan, make_plan
-from nmfkit.protocols import Executor, Rows, Shared, Source, Stats
+from nmfkit.protocols import Executor, Pass, Rows, Shared, Source, Stats
+from nmfkit.stats import Least
 from nmfkit.testing import strategies as some
-from nmfkit.testing.chunked import Chunked, Unreadable
+from nmfkit.testing.chunked import Chunked, Counted, Unreadable
 from nmfkit.testing.compare import assert_close
 from nmfkit.testing.law import Contract, law
 
@@ -108,6 +109,60 @@ class Tallying(Doubling):
         return self.local(x, rows, shared)
 
 
+class Phasing(Doubling):
+    """A model of three passes: rows from the data, other rows from those, and a sum of both; `local` uses it all.
+
+    Each pass is told its number alone, so that one in the wrong place is found out. The third sweep is refused, once.
+    """
+
+    phased, reads, aside = True, 2, 1
+
+    def phase(self, shared: Shared) -> Pass | None:
+        """The pass after the one that was last."""
+        done = shared.get("passes", 0)
+        steps = (self.from_data, self.from_rows, self.summed)
+        return Pass(steps[done], {"by": shared["by"], "number": done}, data=done == 0) if done < 3 else None
+
+    def after(self, shared: Shared, stats: Stats) -> Shared:
+        """The number of passes, and what the last one has summed up."""
+        assert stats["number"].value == shared.get("passes", 0), f"pass {stats['number'].value} came out of its turn"
+        return {**shared, "passes": shared.get("passes", 0) + 1, "sum": float(stats["sum"])}
+
+    def from_data(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """A factor beside the rows."""
+        extra = shared["by"] * x.dot(np.ones_like(x.values, shape=(x.shape[1], 1)))
+        return {"w.extra": extra}, self._stats(extra + 0 * rows["w"], shared)
+
+    def from_rows(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """Rows in place of those before."""
+        assert x.shape[1] == 0, "there are data, and none were asked for"
+        return {"w": rows["w"] + rows["w.extra"]}, self._stats(rows["w"], shared)
+
+    def summed(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """No rows."""
+        del x
+        return {}, self._stats(rows["w"] * rows["w.extra"], shared)
+
+    def _stats(self, f: Array, shared: Shared) -> Stats:
+        return {"sum": float(np.sum(f)), "number": Least(shared["number"])}
+
+    def local(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """The rows and the sum over all of them."""
+        assert shared["passes"] == 3, f"only {shared['passes']} of 3 passes were taken"
+        return {"w": rows["w"] + 1e-3 * shared["sum"]}, {"total": float(np.sum(x.values)) + float(np.sum(rows["w"]))}
+
+    def apply(self, shared: Shared, stats: Stats) -> Shared:
+        """A larger number; nothing of the passes stays."""
+        del stats
+        return {"by": shared["by"] + 1, "sweeps": shared["sweeps"] + 1, "h": np.ones((2, 3)), "sums": shared["sum"]}
+
+    def refused(self, shared: Shared, objective: float) -> Shared | None:
+        """A smaller number instead of the third sweep."""
+        assert "passes" not in shared, "a refused sweep goes on from what its passes have left"
+        again = shared["sweeps"] == 2 and "undone" not in shared
+        return {**shared, "by": 0.5, "undone": objective} if again else None
+
+
 def numbered(item: int) -> tuple[int, int]:
     """The item and its square."""
     return item, item * item
@@ -135,13 +190,18 @@ class ExecutorContract(Contract):
 
     @contextmanager
     def running(
-        self, layout: Layout, source: Callable[[Array, list[tuple[int, int]]], Source] = Chunked, groups: int = 1
+        self,
+        layout: Layout,
+        source: Callable[[Array, list[tuple[int, int]]], Source] = Chunked,
+        groups: int = 1,
+        cached: bool = True,
     ) -> Iterator[Executor]:
         """The executor on a matrix laid out as told."""
         x, chunks, shards, threads = layout
         opened = source(x, chunks)
         plan = make_plan(opened, width=2, dtype=x.dtype, elementwise=False, forms_product=False, threads=threads)
-        executor = self.make(opened, replace(plan, shards=shards, layout=replace(plan.layout, groups=groups)))
+        plan = replace(plan, shards=shards, layout=replace(plan.layout, groups=groups))
+        executor = self.make(opened, plan if cached else replace(plan, cache_bytes=0))
         try:
             yield executor
         finally:
@@ -223,6 +283,38 @@ class ExecutorContract(Contract):
             assert_close(rows.read(0, len(x))["w"], 3 * 6 * 12 * (x @ v), "the rows")
             one, other = rows.read(0, 1)["w"], rows.part(0, len(x)).read(0, 1)["w"]
             assert_close(one, other, "a part of the rows")
+
+    @law(layouts(), examples=0.5)
+    def test_passes_come_before_a_sweep(self, layout: Any) -> None:
+        x, chunks, *_ = layout
+        v = np.ones((x.shape[1], 2))
+        w, by, read = x @ v, 3.0, Counted.anew()
+        model: Any = Phasing()
+        with self.running(layout, source=read.source, cached=False) as executor:
+            rows, _ = executor.sweep(product, None, {"v": v})
+            shared: Any = {"by": by, "sweeps": 0}
+            for sweep in range(4):
+                before = read.count()
+                new = executor.advance(model, rows, shared)
+                assert read.count() - before == 2 * len(chunks), "X is not read as often as passes ask for it"
+                extra = by * np.sum(x, axis=1, keepdims=True)
+                there = w + extra
+                assert_close(new.objective, float(np.sum(x) + np.sum(there)) + by, f"the objective of sweep {sweep}")
+                assert new.accepted == (sweep != 2), f"sweep {sweep} counts: {new.accepted}"
+                assert_close(rows.read(0, len(x))["w"], w, "the rows before")
+                if sweep == 2:
+                    shared, by = new.following, 0.5
+                    continue
+                total = float(np.sum(there * extra))
+                w, by = there + 1e-3 * total, by + 1
+                rows, shared = new.rows, new.following
+                assert rows.read(0, len(x)).keys() == {"w"}, "rows of the passes are left"
+                assert_close(rows.read(0, len(x))["w"], w, f"the rows of sweep {sweep}")
+            state = executor.fetch(shared)
+            assert state.keys() == {"by", "sweeps", "h", "sums"}, f"the state that follows holds {sorted(state)}"
+            assert_close(state["sums"], total, "what the last pass has summed up")
+            plain, held = (executor.advance(model, rows, there).objective for there in (state, shared))
+            assert_close(plain, held, "the objective from a plain state and from a held one", rtol=0)
 
     @law(layouts(), st.integers(1, 4))
     def test_groups_take_their_turns(self, layout: Any, groups: int) -> None:

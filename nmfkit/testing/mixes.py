@@ -10,7 +10,7 @@ from typing import Any
 from nmfkit.check import Resolved, resolve
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import Problem
-from nmfkit.protocols import Penalty
+from nmfkit.protocols import Chooses, HasSums, Ingredients, Penalty
 from nmfkit.registry import registry
 from nmfkit.testing.registered import examples_of
 
@@ -27,7 +27,18 @@ class Mix:
     @property
     def couples_rows(self) -> bool:
         """Whether some regularizer needs its whole factor."""
-        return any(getattr(part, "couples_rows", False) for part in self.regularizers)
+        sums = self._sums
+        summed = sums is not None and not sums.across
+        return summed or any(getattr(part, "couples_rows", False) for part in self.regularizers)
+
+    def onto(self, f: Any) -> Any:
+        """The factor with the sums that are asked for, where they are."""
+        sums = self._sums
+        return f if sums is None else sums.onto(f)
+
+    @property
+    def _sums(self) -> HasSums | None:
+        return next((part for part in self.regularizers if isinstance(part, HasSums)), None)
 
     def penalty(self, f: Any) -> Penalty:
         """The regularizers with their statistics at `f`."""
@@ -55,9 +66,13 @@ def accepted_by(rule: Any) -> Iterator[Mix]:
     for loss in texts("loss"):
         for mix in regularizer_mixes():
             resolved = resolved_or_none(Problem(loss=loss, rule=rule, reg_h=mix))
-            if resolved is not None:
-                parts = resolved.ingredients
+            if resolved is not None and not _becomes_another(rule, parts := resolved.ingredients):
                 yield Mix(parts.loss, parts.reg_h, " + ".join((loss, *mix)))
+
+
+def _becomes_another(rule: Any, parts: Ingredients) -> bool:
+    """Whether the regularizers alone make it another rule, which has a contract of its own."""
+    return isinstance(rule, Chooses) and rule.chosen(parts.loss, parts.reg_h) != rule.chosen(parts.loss, ())
 
 
 def resolved_or_none(problem: Problem) -> Resolved | None:

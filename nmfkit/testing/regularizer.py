@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from nmfkit.blocks import Array
 from nmfkit.gram import Gram
-from nmfkit.protocols import HasEntrywise, HasProx, HasQuadratic, HasSurrogate
+from nmfkit.protocols import HasEntrywise, HasProx, HasQuadratic, HasSums, HasSurrogate, Relative, Whole
+from nmfkit.scaled import scaled
 from nmfkit.stats import add, widen
 from nmfkit.surrogate import gradient
 from nmfkit.testing import strategies as some
@@ -43,9 +44,9 @@ class RegularizerContract(Contract):
 
     @law(some.factors())
     def test_zero_has_a_finite_penalty(self, f: Array) -> None:
+        # Of either sign: a logarithm is negative where the factor is small, and only differences count.
         value = self.penalty(np.zeros_like(f))
         assert np.isfinite(value), f"the penalty at zero is {value}"
-        assert value >= 0, f"the penalty at zero is {value}"
 
     @law(some.factors(positive=True), st.integers(0, 2**32))
     def test_surrogate_touches_the_penalty(self, f: Array, seed: int) -> None:
@@ -122,6 +123,45 @@ class RegularizerContract(Contract):
             assert best <= cost(rival) * (1 + 1e-9) + 1e-300, f"prox costs {best!r}, a rival {cost(rival)!r}"
 
     @law(some.factors())
+    def test_sums_are_met_and_cost_nothing(self, f: Array) -> None:
+        part = self.needs(HasSums)
+        found, axis = part.onto(f), 1 if part.across else 0
+        assert (found >= 0).all(), "a factor with the right sums has negative entries"
+        assert_close(np.sum(found, axis=axis), np.full(f.shape[1 - axis], part.total), "sums", rtol=1e-12)
+        sums = np.sum(f, axis=axis, keepdims=True)
+        assert_close(found * sums, part.total * f, "proportions")
+        assert_close(part.onto(found), found, "what has the right sums already", rtol=1e-12)
+        assert self.penalty(found) == 0, "a constraint that is met has a penalty"
+
+    @law(some.factors(positive=True), st.floats(1e-3, 1e3), st.floats(0.1, 10))
+    def test_relative_weight_grows_with_the_loss(self, f: Array, loss: float, more: float) -> None:
+        part = self.needs(Relative)
+        factor, larger = (part.factor(c * loss, c * loss, part.stat(f)) for c in (1.0, more))
+        assert np.isfinite(factor), f"a factor of {factor}"
+        assert factor >= 0, f"a factor of {factor}"
+        if part.relative:
+            assert_close(larger, more * factor, "factor at a larger loss")
+        else:
+            assert (factor, larger) == (1, 1), "a weight that is none of the loss's is multiplied"
+
+    @law(some.factors(), st.floats(0.1, 10))
+    def test_multiples_are_multiples(self, f: Array, factor: float) -> None:
+        part, stat = self.part, self.part.stat(f)
+        multiple = scaled(part, factor)
+        assert_close(multiple.value(multiple.stat(f)), factor * part.value(stat), "a multiple of the penalty")
+        for capability in (HasSurrogate, HasQuadratic, HasEntrywise, HasProx, Whole):
+            assert isinstance(multiple, capability) == isinstance(part, capability), f"{capability.__name__} differs"
+        if isinstance(part, HasSurrogate):
+            expected = {power: factor * c for power, c in part.surrogate(f, stat).items()}
+            assert_close(multiple.surrogate(f, stat), expected, "surrogate of a multiple")
+        if isinstance(part, HasQuadratic):
+            assert_close(multiple.quadratic(f, stat), tuple(factor * c for c in part.quadratic(f, stat)), "quadratic")
+        if isinstance(part, HasEntrywise):
+            assert_close(multiple.entrywise(), tuple(factor * c for c in part.entrywise()), "weights of a multiple")
+        if isinstance(part, HasProx):
+            assert_close(multiple.prox(f, 0.5), part.prox(f, 0.5 * factor), "proximal map of a multiple")
+
+    @law(some.factors())
     def test_runs_on_a_device(self, f: Array) -> None:
         host, device = self._everything(f), self._everything(to_device(f))
         assert_close(to_host(device), host, "on the device")
@@ -135,6 +175,8 @@ class RegularizerContract(Contract):
             found += [part.quadratic(f, stat)]
         if isinstance(part, HasProx):
             found += [part.prox(f, 0.5)]
+        if isinstance(part, HasSums):
+            found += [part.onto(f)]
         return found
 
     @law(some.factors())
@@ -148,6 +190,8 @@ class RegularizerContract(Contract):
             arrays += part.quadratic(f, stat)
         if isinstance(part, HasProx):
             arrays += [part.prox(f, 0.5)]
+        if isinstance(part, HasSums):
+            arrays += [part.onto(f)]
         assert {a.dtype for a in arrays} <= {np.dtype(np.float32)}, f"{[a.dtype for a in arrays]}"
 
     @law(some.factors())

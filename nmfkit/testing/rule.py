@@ -58,10 +58,11 @@ class RuleContract(Contract):
         return found
 
     def lifted(self, mix: Mix, case: Case) -> tuple[Case, Moment]:
-        """The case as a model would hand it over, zeros lifted if they trap the rule, and the moment."""
+        """The case as a model would hand it over, and the moment: zeros lifted if they trap the rule, sums right."""
         floor = max(FLOOR * float(np.sqrt(np.mean(case.x))), float(np.finfo(case.w.dtype).tiny))
         if self.part.traps_zeros:
             case = replace(case, w=np.maximum(case.w, floor), h=np.maximum(case.h, floor))
+        case = replace(case, w=mix.onto(case.w), h=mix.onto(case.h.T).T)
         return case, Moment(floor, mix.sweep)
 
     def update(self, mix: Mix, side: Side, moment: Moment) -> Array:

@@ -98,6 +98,14 @@ def power(x: Any, p: Any) -> Any:
 
 
 @inlined
+def exp(x: Any) -> Any:
+    """e^x in double precision, for −708 ≤ x ≤ 709."""
+    k = _whole(x * 1.4426950408889634)
+    g = (x - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10
+    return _exp_series(g) * _two_to(k)
+
+
+@inlined
 def _whole(x: Any) -> Any:
     """The whole number next to |x| < 2⁵¹: above 2⁵² doubles have no fraction."""
     return (x + 6755399441055744.0) - 6755399441055744.0

@@ -17,7 +17,7 @@ from nmfkit.blocks import CSR, Array, Block, Dense, Linear
 from nmfkit.kernels.reference import beta_terms, kl_terms, kl_value, power
 from nmfkit.lowrank import LowRank
 from nmfkit.protocols import Halves, Pulled, Pulls, Split
-from nmfkit.surrogate import Surrogate
+from nmfkit.surrogate import LOG, Surrogate
 from nmfkit.weighed import Weighed
 
 
@@ -71,6 +71,10 @@ class Frobenius:
         residual = at - x.values
         value = 0.5 * float(np.sum(np.square(residual) * weights, dtype=np.float64))
         return pulled_halves(value, x.x.like(at * weights), x.x.like(values), y, left=left, right=right)
+
+    def data_surrogate(self, x: Array, y: Array) -> Surrogate:
+        """{2: x, 1: −y}: itself."""
+        return {2.0: x, 1.0: -y}
 
     def gram(self, other: Array) -> Array:
         """Q = otherᵀ other."""
@@ -153,6 +157,10 @@ class KullbackLeibler:
         """1 everywhere, whatever ŷ."""
         return y.ones()
 
+    def data_surrogate(self, x: Array, y: Array) -> Surrogate:
+        """{LOG: 1, 1: ln(x/y)}: itself, since ∂d/∂x = ln(x/y)."""
+        return {LOG: np.ones_like(x), 1.0: np.log(x / y)}
+
     def terms(self, x: Array, y: Array) -> Array:
         """x ln(x/ŷ) − x + ŷ."""
         terms = kl_terms(x, y) + y
@@ -211,6 +219,11 @@ class BetaDivergence:
     def surrogate(self, halves: Halves) -> Surrogate:
         """{max(β, 1): pos, min(β − 1, 1): −neg}."""
         return {max(self.beta, 1.0): halves.pos, min(self.beta - 1, 1.0): -halves.neg}
+
+    def data_surrogate(self, x: Array, y: Array) -> Surrogate:
+        """{β: x^(β−1) / (β−1), 1: −y^(β−1) / (β−1)}: itself, convex in x for every β."""
+        slope = self.beta - 1
+        return {self.beta: power(x, slope) / slope, 1.0: -power(y, slope) / slope}
 
     def terms(self, x: Array, y: Array) -> Array:
         """d_β(x, ŷ)."""

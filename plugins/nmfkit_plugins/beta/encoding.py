@@ -29,7 +29,7 @@ def encoded(parts: Ingredients, x: Block, shared: Shared) -> tuple[Array, float]
         new, gathered = _updated(parts, at_work, base, gathered, shared)
         new = np.where(moving, new, w)
         change = np.max(np.abs(new - w), axis=1, keepdims=True)
-        base = _further(rule, new, w, base, pace.weight)
+        base = further(rule, new, w, base, pace.weight)
         w, moving = new, moving & (change > shared["encode.tol"] * np.max(new, axis=1, keepdims=True))
         pace = pace.onward()
         left = int(np.count_nonzero(moving))
@@ -61,7 +61,7 @@ def _updated(parts: Ingredients, x: Block, base: Array, gathered: Stats, shared:
     return new.astype(base.dtype, copy=False), gathered
 
 
-def _further(rule: Any, new: Array, w: Array, base: Array, weight: float) -> Array:
+def further(rule: Any, new: Array, w: Array, base: Array, weight: float) -> Array:
     """Where the next update of the rows begins: ahead, but for rows that the last start has led astray.
 
     Exact steps need no help. O'Donoghue & Candès, Foundations of Computational Mathematics 15, 2015: a step that

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmfkit.blocks import Array, Block
-from nmfkit.protocols import HasEager, HasSplit, HasSurrogate, Moment, Penalty, Pulled, Stats, Term
-from nmfkit.surrogate import plus, root
+from nmfkit.protocols import HasEager, HasSplit, HasSums, HasSurrogate, Moment, Penalty, Pulled, Stats, Term
+from nmfkit.summed import stepped
+from nmfkit.surrogate import Surrogate, plus
 from nmfkit.terms import offers
 
 
@@ -30,7 +31,7 @@ class Multiplicative:
     joint: bool = True
 
     needs: ClassVar[tuple[type, ...]] = (HasSplit,)
-    accepts: ClassVar[tuple[type, ...]] = (HasSurrogate,)
+    accepts: ClassVar[tuple[type, ...]] = (HasSurrogate, HasSums)
     monotone: ClassVar[bool] = True
     gathers_once: ClassVar[bool] = False
     traps_zeros: ClassVar[bool] = True
@@ -50,13 +51,18 @@ class Multiplicative:
         return term.pulled()
 
     def update(self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, moment: Moment) -> Array:
-        """f̃ times the root of the surrogates, at least the floor."""
+        """f̃ times the root of the surrogates, at least the floor; their minimiser among factors of the right sums."""
+        surrogate = self.majoriser(f, loss, prepared, gathered, penalty, moment)
+        return stepped(f, surrogate, penalty, moment.floor, moment.whole)
+
+    def majoriser(
+        self, f: Array, loss: Any, prepared: Stats, gathered: Pulled, penalty: Penalty, moment: Moment
+    ) -> Surrogate:
+        """The surrogates of loss and regularizers; the longer one of the loss where a step may be taken back."""
         del prepared
         halves = gathered.formed()
         longer = not moment.safe and offers(loss, HasEager)
-        surrogate = plus((loss.eager if longer else loss.surrogate)(halves), *penalty.surrogates(f))
-        updated: Array = np.maximum(f * root(surrogate), moment.floor)
-        return updated
+        return plus((loss.eager if longer else loss.surrogate)(halves), *penalty.surrogates(f))
 
     def constant(self, loss: Any, x: Block) -> float:
         """0: `value` gives the whole loss."""

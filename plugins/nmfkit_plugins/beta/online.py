@@ -8,8 +8,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmfkit.blocks import Array, Block
-from nmfkit.protocols import HasGram, HasQuadratic, HasSplit, HasSurrogate, Moment, Penalty, Pulled, Stats, Term
-from nmfkit.surrogate import plus, root
+from nmfkit.protocols import (
+    HasGram,
+    HasQuadratic,
+    HasSplit,
+    HasSums,
+    HasSurrogate,
+    Moment,
+    Penalty,
+    Pulled,
+    Stats,
+    Term,
+)
+from nmfkit.summed import stepped
+from nmfkit.surrogate import plus
 from nmfkit_plugins.beta.hals import HALS
 from nmfkit_plugins.beta.multiplicative import Multiplicative
 
@@ -59,7 +71,7 @@ class Online:
     @property
     def accepts(self) -> tuple[type, ...]:
         """As the base."""
-        return (HasSurrogate,) if self.base == "auto" else BASES[self.base].accepts
+        return (HasSurrogate, HasSums) if self.base == "auto" else BASES[self.base].accepts
 
     @property
     def elementwise(self) -> bool:
@@ -136,8 +148,7 @@ class Online:
             return self._lifted(exact.update(f, None, absolute["q"], absolute["c"], penalty, moment), moment)
         wide = f.astype(np.float64, copy=False)
         present = {float(power): s * wide ** (float(power) - 1.0) for power, s in absolute.items()}
-        updated: Array = np.maximum(wide * root(plus(present, *penalty.surrogates(f))), moment.floor)
-        return updated
+        return stepped(wide, plus(present, *penalty.surrogates(f)), penalty, moment.floor)
 
     def _rule(self, loss: Any) -> Multiplicative | HALS:
         return BASES[self.chosen(loss).base]
