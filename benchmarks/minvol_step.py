@@ -28,7 +28,7 @@ from nmfkit.summed import summed_root
 from nmfkit.surrogate import LOG, plus
 
 STEPS = 200
-RHOS = (0.1, 1.0, 10.0, 100.0)
+RHOS = (1.0, 10.0, 100.0)
 """Times λ; the one that ends lowest counts, since no one knows it before."""
 
 
@@ -86,7 +86,7 @@ def distance(w, reference):
     return float(np.abs(w - reference).max()) if np.isfinite(w).all() else np.inf
 
 
-def needed(problem, best, rho, most=3200):
+def needed(problem, best, rho, most=800):
     """The first power of two times 25 steps that is near enough."""
     steps = 25
     while steps <= most:
@@ -98,7 +98,7 @@ def needed(problem, best, rho, most=3200):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[500, 5000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--rank", type=int, nargs="+", default=[4, 20])
     parser.add_argument("--delta", type=float, nargs="+", default=[1.0, 0.01])
     parser.add_argument("--repeats", type=int, default=5)

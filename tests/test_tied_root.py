@@ -33,7 +33,7 @@ def test_it_is_the_root_that_numpy_finds(drawn):
         assert found is None
         return
     t = root({LOG: weight, 1.0: slope, 0.0: -pull}, reach=REACH)
-    np.testing.assert_allclose(found, t, rtol=1e-10, atol=1e-300)
+    np.testing.assert_allclose(found, t, rtol=1e-10, atol=1e-200)  # a pull of nothing counts as 1e-250
 
 
 @given(coefficients())
@@ -45,10 +45,9 @@ def test_it_solves_its_equation(drawn):
     inside = (found > np.exp(-REACH)) & (found < np.exp(REACH))
     with np.errstate(divide="ignore"):
         terms = np.array([slope, -pull / found, weight * np.log(found)])
-    # One rounding of t moves the terms by their slope in ln t.
-    roundings = 4 * np.finfo(float).eps * (weight + pull / np.where(inside, found, 1))
-    error = np.abs(terms.sum(axis=0)) - roundings
-    assert (error[inside] < 1e-11 * np.abs(terms).max(axis=0)[inside]).all()
+    # What t is off by moves the terms by their slope in ln t.
+    slopes = weight + pull / np.where(inside, found, 1)
+    assert (np.abs(terms.sum(axis=0)) < 1e-12 * slopes + 1e-14 * np.abs(slope))[inside].all()
 
 
 @given(coefficients())

@@ -1,4 +1,4 @@
-"""Deep topics: themes, and the stories that they are made of. KL on counts of words at three levels."""
+"""Deep topics: five themes, made of ten, made of twenty topics. KL on counts of words, all levels fitted at once."""
 
 import gzip
 
@@ -14,39 +14,52 @@ from nmfkit.report import write_report
 RANKS = (20, 10, 5)
 CLASSES = {"BBC": RANKS, "classic": (16, 8, 4), "hitech": (24, 12, 6)}
 """Collections whose documents others have sorted, and ranks of which the last is their number of classes."""
+WEIGHTS = {"coefficients": {"weights": "4+2+1", "raw": True}, "components": {"weights": "20+5+1"}}
+"""The first layers count more, or the last ones draw all topics to a few. Layers of components are of other sizes."""
 PUBLISHED = (107.5, 30, 22)
 """Leplat, Hien, Onwunta & Gillis, Neural Computation 36(11), 2024: loss on TDT2 in percent of the multilayer one."""
 
 
 def main():
     given = options(__doc__, {"--tdt2": "a .mat file of TDT2-top30, X words × documents, to fit as the paper does"})
-    seeds, sweeps = (1, 8) if given.quick else (5, 300)
     if given.tdt2:
-        return tdt2(given.tdt2, 8 if given.quick else 500)
-    result = deep(documents(), RANKS, 0, sweeps)
-    result.save(given.out / "run.zarr", overwrite=True)
-    write_report(result, given.out / "report.html", overwrite=True)
+        tdt2(given.tdt2, 8 if given.quick else 500)
+    else:
+        collections(given.out, *((1, 8) if given.quick else (3, 200)))
+
+
+def collections(out, seeds, sweeps):
+    """The tree of one collection, and how well topics tell the classes of those that have some."""
+    result = deep(documents(), RANKS, 0, sweeps, "coefficients")
+    result.save(out / "run.zarr", overwrite=True)
+    write_report(result, out / "report.html", overwrite=True)
     tree = grown(result)
     for line in told(result, tree):
         print(line)
     for name, ranks in CLASSES.items():
         if found := sorted_documents(name):
             judge(name, *found, ranks, seeds, sweeps)
-    draw(given.out, result, tree)
+    draw(out, result, tree)
 
 
-def deep(x, ranks, seed, sweeps, **more):
-    """Topics made of topics: X ≈ w1 h1, h1 ≈ w2 h2, h2 ≈ w3 h3, where each row of an h is the words of a topic."""
-    options = {"side": "components", "init_sweeps": sweeps}
+def deep(x, ranks, seed, sweeps, side, **more):
+    """Topics made of topics: X ≈ w1 h1, w1 ≈ w2 h2, w2 ≈ w3 h3, so that h2 mixes topics; or of h1 and h2 in turn."""
+    options = {"side": side, "init_sweeps": sweeps, **WEIGHTS[side]}
     return nmfkit.fit(
         x, model="deep-nmf", loss="kl", ranks=ranks, seed=seed, max_sweeps=sweeps, model_options=options, **more
     )
 
 
-def grown(result):
-    """For each level but the last, which topic of the next one each topic has most of."""
+def linked(result):
+    """From each level but the last to the next: the part of each topic (column) that goes into each theme (row)."""
     factors = result.factors
-    return [np.argmax(factors[f"w{level}"], axis=1) for level in range(2, len(RANKS) + 1)]
+    flows = [factors[f"w{i}"].sum(axis=0)[:, None] * factors[f"h{i}"] for i in range(2, len(RANKS) + 1)]
+    return [flow / flow.sum(axis=0) for flow in flows]
+
+
+def grown(result):
+    """From each level but the last to the next: the theme that most of each topic goes into."""
+    return [np.argmax(parts, axis=0) for parts in linked(result)]
 
 
 def told(result, tree):
@@ -87,15 +100,15 @@ def bbc_classes(file):
 
 
 def judge(name, x, key, classes, ranks, seeds, sweeps):
-    """How well the topic that a document has most of tells its class: the last level, and a plain fit of its rank."""
+    """How well the topic that a document has most of tells its class: of the last level, and of a plain fit."""
     found = []
     for seed in range(seeds):
-        last = deep(x, ranks, seed, sweeps, key=key).levels[-1]
+        last = [deep(x, ranks, seed, sweeps, side, key=key).levels[-1] for side in WEIGHTS]
         plain = nmfkit.fit(x, key=key, loss="kl", rank=ranks[-1], seed=seed, max_sweeps=2 * sweeps)
-        pairs = ((last.coefficients, last.components), (plain.w, plain.h))
+        pairs = [*((level.coefficients, level.components) for level in last), (plain.w, plain.h)]
         found.append([agreement(np.argmax(w * h.sum(axis=1), axis=1), classes) for w, h in pairs])
-    (deep_purity, deep_nmi), (purity, nmi) = np.mean(found, axis=0)
-    print(f"{name}: purity {deep_purity:.2f}, plain {purity:.2f}; NMI {deep_nmi:.2f}, plain {nmi:.2f}")
+    for fit, (purity, nmi) in zip((*WEIGHTS, "plain"), np.mean(found, axis=0), strict=True):
+        print(f"{name}, {fit}: purity {purity:.2f}, mutual information {nmi:.2f}", flush=True)
 
 
 def agreement(topics, classes):
@@ -125,13 +138,13 @@ def tdt2(file, sweeps):
     x = x[:, np.asarray(x.sum(axis=0)).ravel() > 0]
     print(f"{x.shape[0]} words × {x.shape[1]} documents")
     apart = {"extrapolate": False, "joint": False}
-    begun = {"weights": "4+2+1", "raw": True, **apart}
+    begun = {**WEIGHTS["coefficients"], **apart}
     at_once = nmfkit.fit(
         x, model="deep-nmf", loss="kl", ranks=RANKS, max_sweeps=sweeps, tol=0,
         model_options={"init_sweeps": sweeps, **begun},
     )  # fmt: skip
     multilayer = nmfkit.fit(
-        x, model="deep-nmf", loss="kl", ranks=RANKS, max_sweeps=1, model_options={"init_sweeps": 2 * sweeps, **begun}
+        x, model="deep-nmf", loss="kl", ranks=RANKS, max_sweeps=0, model_options={"init_sweeps": 2 * sweeps, **begun}
     )
     end = at_once.model.layer_losses(at_once.state.following).end
     start = multilayer.model.layer_losses(multilayer.state.following).start
@@ -154,10 +167,10 @@ def draw(folder, result, tree, top=4):
             named = ", ".join(words[np.argsort(-h)[:top]])
             ax.text(x, y[k], named, va="center", fontsize=7, color=COLOURS[theme[level][k]])
         if level < 2:
-            links = result.factors[f"w{level + 2}"] / result.factors[f"w{level + 2}"].sum(axis=1, keepdims=True)
-            for j, k in np.argwhere(links > 0.1):
+            parts = linked(result)[level]
+            for k, j in np.argwhere(parts > 0.1):
                 ends = (x - 0.03, x - 0.4), (y[j], places[level + 1][k])
-                ax.plot(*ends, color=COLOURS[theme[level + 1][k]], linewidth=4 * links[j, k], alpha=0.5)
+                ax.plot(*ends, color=COLOURS[theme[level + 1][k]], linewidth=4 * parts[k, j], alpha=0.5)
     ax.set(xlim=(0, 3.6), ylim=(RANKS[0], -1))
     ax.axis("off")
     keep(figure, folder)

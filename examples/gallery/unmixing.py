@@ -87,19 +87,19 @@ def maps(result, pixels, sweeps):
 
 def draw(folder, truth, found):
     """For each model: maps of the three materials, then spectra (coloured) over the measured ones (grey)."""
-    figure = canvas(8, 1.42 * len(found))
+    figure = canvas(8, 1.6 * len(found))
     rows = figure.subfigures(len(found), 1)
     for row, (name, (h, parts)) in zip(rows, found.items(), strict=True):
+        row.suptitle(name, fontsize=9, x=0.01, ha="left")
         axes = row.subplots(1, 6)
         errors, order = matched(h, truth)
         for number, (k, colour) in enumerate(zip(order, COLOURS, strict=False)):
-            title = f"{name}: {NAMES[number]}" if number == 0 else NAMES[number]
-            image(axes[number], parts[:, k].reshape(SIZE).T, title, "cividis", 1)
+            image(axes[number], parts[:, k].reshape(SIZE).T, NAMES[number], "cividis", 1)
             ax = axes[3 + number]
             ax.fill_between(range(truth.shape[1]), truth[number] / truth[number].max(), color="#CCCCCC", linewidth=0)
             ax.plot(h[k] / h[k].max(), color=colour, linewidth=1)
-            ax.set(yticks=[], xticks=[], title=f"{errors[number]:.1f}")
-    keep(figure, folder, colours=64)
+            ax.set(yticks=[], xticks=[], title=f"off by {errors[number]:.1f}")
+    keep(figure, folder, colours=32)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ EDGE = 700.0
 """Exponents that stay in the range of the fast exponential."""
 LEAST, MOST = 1e-140, 1e140
 """Coefficients whose quotients the fast logarithm takes."""
+NOTHING = 1e-250
+"""A pull in terms of the weight that is as good as none."""
 STEEP = 1e14
 """Slopes in terms of the weight that the omega function takes."""
 
@@ -31,7 +34,7 @@ def tied_root(weight: Array, slope: Array, pull: Array, reach: float) -> Array |
     dtype = np.result_type(weight, slope, pull)
     flat = [frozen(a, dtype).reshape(-1) for a in (weight, slope, pull)]
     t = np.empty(slope.size, dtype)
-    return t.reshape(slope.shape) if _tied(*flat, t, float(reach), dtype == np.float64) else None
+    return t.reshape(slope.shape) if _tied(*flat, t, math.exp(reach), dtype == np.float64) else None
 
 
 @compiled
@@ -63,11 +66,9 @@ def _run(weight: Any, slope: Any, pull: Any, t: Any, reach: Any, closely: Any) -
 @inlined
 def _root(weight: Any, slope: Any, pull: Any, reach: Any, closely: Any) -> Any:
     ratio, part = slope / weight, pull / weight
-    # Where nothing pulls ω is 0, and so it is beyond the edge.
-    q = max(log(max(part, LEAST * LEAST)) + ratio, -EDGE)
-    u = _omega(q if pull > 0 else -EDGE, closely)
-    away = exp(max(min(u - ratio, reach), -EDGE))
-    return min(part / max(u, 1e-3), exp(reach)) if u > 1e-3 else away
+    # Since u e^u = part e^ratio, part / u is e^(u − ratio), too: so a pull of nothing may count as next to nothing.
+    part = max(part, NOTHING)
+    return min(part / _omega(max(log(part) + ratio, -EDGE), closely), reach)
 
 
 @inlined
