@@ -21,7 +21,7 @@ from tables import Table, number, show
 
 DEEP = (40, 20, 10)
 INIT_SWEEPS = 3
-WARM = 2
+WARM = 1
 """Sweeps that are not timed: what is compiled, and what a fit does once."""
 
 
@@ -105,9 +105,9 @@ def timed(name, data, sweeps, memory, threads, folder):
 
 def measured(data, given, memory, folder):
     """`Spent` of every fit in every round, in a process of its own that begins anew."""
-    found = {name: [] for name in FITTED}
+    found = {name: [] for name in given.fits}
     for _ in range(given.rounds):
-        for name in FITTED:
+        for name in given.fits:
             with ProcessPoolExecutor(1, get_context("spawn")) as process:
                 task = process.submit(timed, name, data, given.sweeps, memory, given.threads, folder)
                 found[name].append(task.result())
@@ -119,7 +119,7 @@ def table(title, found):
     middle = {name: median(one.seconds for one in spent) for name, spent in found.items()}
     rows = [
         [
-            name, number(1000 * middle[name]), *(number(middle[name] / middle[plain], "×") for plain in PLAIN),
+            name, number(1000 * middle[name]), *(number(over(middle, name, plain), "×") for plain in PLAIN),
             number(median(one.reads for one in spent)), number(median(one.passes for one in spent)),
             number(max(one.memory for one in spent) / 2**20), f"{max(one.others for one in spent):.0%}",
         ]
@@ -128,8 +128,15 @@ def table(title, found):
     return Table(title, ("fit", "ms/sweep", "of nmf", "of in turns", "reads", "passes", "MiB", "others"), rows)
 
 
+def over(middle, name, other):
+    """The time of one over that of another, where both are there."""
+    return middle[name] / middle[other] if other in middle else None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--where", nargs="+", choices=("memory", "store"), default=("memory", "store"))
+    parser.add_argument("--fits", nargs="+", choices=FITTED, default=list(FITTED))
     parser.add_argument("--rows", type=int, default=20_000, help="of the matrix in memory, of 1,000 columns")
     parser.add_argument("--size", default="2GB", help="of the matrix in the store, of 2,000 columns")
     parser.add_argument("--memory", default="200MiB", help="what a fit of that one may use")
@@ -142,13 +149,14 @@ def main():
     given = parser.parse_args()
     if given.quick:
         given.rows, given.size, given.rounds, given.sweeps = 2000, "100MB", 1, 3
+    cases = {}
     with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
-        here = measured(4000 * given.rows, given, None, Path(scratch))
-        store = measured(str(stored(given, Path(scratch))), given, given.memory, Path(scratch))
-    cases = {
-        f"{given.rows:,} × 1,000 in memory, float32": here,
-        f"{given.size} in a store, memory {given.memory}": store,
-    }
+        folder = Path(scratch)
+        if "memory" in given.where:
+            cases[f"{given.rows:,} × 1,000 in memory, float32"] = measured(4000 * given.rows, given, None, folder)
+        if "store" in given.where:
+            path = str(stored(given, folder))
+            cases[f"{given.size} in a store, memory {given.memory}"] = measured(path, given, given.memory, folder)
     show([table(title, found) for title, found in cases.items()])
     if given.json:
         every = {title: {n: [asdict(o) for o in s] for n, s in found.items()} for title, found in cases.items()}

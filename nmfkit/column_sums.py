@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from nmfkit.blocks import Array, Block
-from nmfkit.protocols import Pass, Rows, Shared, Stats
+from nmfkit.protocols import Halves, HasSplit, Pass, Rows, Shared, Stats
 from nmfkit.summed import Multipliers, held, statistics
 from nmfkit.surrogate import Surrogate
 
@@ -113,3 +113,14 @@ def onto_totals(f: Array, sums: Array, total: float, whole: int) -> Array:
     scaled = f.astype(np.float64, copy=False) * (total / np.where(there, sums, np.full_like(sums, total)))
     full: Array = np.where(there, scaled, np.full_like(scaled, total / whole)).astype(f.dtype, copy=False)
     return full
+
+
+def too_steep(loss: Any) -> list[str]:
+    """Why columns cannot be held to sums beside a loss whose surrogate grows faster than a square; nothing else."""
+    one = np.ones((1, 1))
+    if not isinstance(loss, HasSplit) or max(loss.surrogate(Halves(one, one))) <= 2:
+        return []
+    return [
+        "columns of W are held to a sum, and the loss grows faster than a square, so that entries stop at zero where "
+        "their sum has a corner: use β ≤ 2, or hold the rows of H to a sum"
+    ]

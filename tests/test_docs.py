@@ -134,6 +134,8 @@ def test_no_option_is_made_up(page):
         known |= {"--loss", "--rows"}
     if page == "gallery.md":
         known |= {"--no-deps"}  # pip's
+    if page == "deep.md":
+        known |= {"--tdt2"}  # of the script that it shows
     if page == "selection.md":
         known |= OF_CNMF
     if page == "clusters.md":

@@ -22,6 +22,8 @@ def coefficients(draw):
     weight = draw(sizes) * np.exp(rng.normal(size=shape))
     pull = draw(sizes) * np.exp(3 * rng.normal(size=shape)) * (rng.random(shape) > draw(st.sampled_from([0.0, 0.3])))
     slope = draw(sizes) * rng.normal(size=shape) + draw(st.sampled_from([0.0, 1.0]))
+    if draw(st.booleans()):  # roots not far from 1, as most are
+        slope = pull + draw(st.sampled_from([1e-6, 0.1, 0.24, 0.3])) * rng.uniform(-1, 1, shape) * (weight + pull)
     return weight, slope, pull
 
 

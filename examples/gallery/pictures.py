@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CASES = ("faces", "topics", "spectra", "audio", "signatures", "cells", "ratings")
+CASES = ("faces", "topics", "spectra", "audio", "signatures", "cells", "ratings", "deep_topics")
 PICTURES = HERE.parents[1] / "docs" / "pictures"
 
 

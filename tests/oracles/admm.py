@@ -58,21 +58,20 @@ class Subproblem:
 def admm(problem, steps, rho=10.0, *, printed=False):
     """W after so many steps."""
     w = problem.w
-    z, u = w.copy(), np.zeros_like(w)
+    z, u, mu = w.copy(), np.zeros_like(w), np.zeros(w.shape[1])
     for _ in range(steps):
-        w = row_step(problem, z, u, rho, printed)
+        w, mu = row_step(problem, z, u, mu, rho, printed)
         z = prior_step(problem, w + u, rho)
         u = u + w - z
     return w
 
 
-def row_step(problem, z, u, rho, printed):
-    """The root of a quadratic for each entry, with a multiplier for each column."""
+def row_step(problem, z, u, mu, rho, printed):
+    """The root of a quadratic for each entry, with a multiplier for each column, sought from those before."""
     scaled = np.ones_like(problem.w) if printed else problem.w
     t = 4 * problem.alpha * problem.up + 2 * rho * scaled
     s = (8 * problem.alpha * problem.up + 4 * rho * scaled) * problem.c
     linear = problem.s - 4 * problem.alpha * problem.down - rho * (z - u)
-    mu = np.zeros(problem.w.shape[1])
     # Σ w falls in μ and is convex: from where it is too large Newton's steps stay there.
     while np.any(sums(problem, linear + mu, s, t) < 1):
         mu = np.where(sums(problem, linear + mu, s, t) < 1, mu - 1 - np.abs(mu), mu)
@@ -81,9 +80,9 @@ def row_step(problem, z, u, rho, printed):
         falls = np.sum(problem.w * (1 - (linear + mu) / np.sqrt((linear + mu) ** 2 + s)) / t, axis=0)
         step = (total - 1) / falls
         mu = mu + step
-        if np.all(np.abs(step) <= 1e-15 * (1 + np.abs(mu))):
+        if np.all(np.abs(step) <= 1e-14 * (1 + np.abs(mu))):
             break
-    return quadratic(problem, linear + mu, s, t)
+    return quadratic(problem, linear + mu, s, t), mu
 
 
 def quadratic(problem, linear, s, t):

@@ -21,6 +21,8 @@ LEAST, MOST = 1e-140, 1e140
 """Coefficients whose quotients the fast logarithm takes."""
 NOTHING = 1e-250
 """A pull in terms of the weight that is as good as none."""
+NEAR = 0.25
+"""How far ω may be from where its steps start, for two of them to be right to 1e-12."""
 STEEP = 1e14
 """Slopes in terms of the weight that the omega function takes."""
 
@@ -48,18 +50,20 @@ def _tied(weight: Any, slope: Any, pull: Any, t: Any, reach: Any, closely: Any) 
 
 @inlined
 def _run(weight: Any, slope: Any, pull: Any, t: Any, reach: Any, closely: Any) -> Any:
-    plain = np.int64(0)
+    plain, near = np.int64(0), np.int64(0)
     for j in range(len(t)):
         inside = (weight[j] > LEAST) & (weight[j] < MOST) & (abs(slope[j]) < STEEP * weight[j])
         plain += np.int64(inside & ((pull[j] == 0) | ((pull[j] > LEAST) & (pull[j] < MOST))))
+        off = abs(np.float64(slope[j]) - np.float64(pull[j]))
+        near += np.int64((off <= NEAR * (np.float64(weight[j]) + np.float64(pull[j]))) & (pull[j] > 0))
     if plain != len(t):
         return False
-    if closely:
+    if near == len(t):
         for j in range(len(t)):
-            t[j] = _root(np.float64(weight[j]), np.float64(slope[j]), np.float64(pull[j]), reach, True)
+            t[j] = _root_near(np.float64(weight[j]), np.float64(slope[j]), np.float64(pull[j]), closely)
     else:
         for j in range(len(t)):
-            t[j] = _root(np.float64(weight[j]), np.float64(slope[j]), np.float64(pull[j]), reach, False)
+            t[j] = _root(np.float64(weight[j]), np.float64(slope[j]), np.float64(pull[j]), reach, closely)
     return True
 
 
@@ -69,6 +73,17 @@ def _root(weight: Any, slope: Any, pull: Any, reach: Any, closely: Any) -> Any:
     # Since u e^u = part e^ratio, part / u is e^(u − ratio), too: so a pull of nothing may count as next to nothing.
     part = max(part, NOTHING)
     return min(part / _omega(max(log(part) + ratio, -EDGE), closely), reach)
+
+
+@inlined
+def _root_near(weight: Any, slope: Any, pull: Any, closely: Any) -> Any:
+    """The same where t is not far from 1, as in most steps: then ω is not far from `part`, where its steps start."""
+    ratio, part = slope / weight, pull / weight
+    y = _stepped(ratio - part, part)
+    y = _stepped(ratio - y + log(part / y), y)
+    if closely:
+        y = _stepped(ratio - y + log(part / y), y)
+    return part / y
 
 
 @inlined
@@ -88,7 +103,13 @@ def _omega(q: Any, closely: Any) -> Any:
 
 @inlined
 def _step(q: Any, y: Any) -> Any:
+    return _stepped(q - y - log(y), y)
+
+
+@inlined
+def _stepped(residual: Any, y: Any) -> Any:
+    """The next y from q − y − ln y."""
     a = 1.0 + y
-    r = (q - y - log(y)) / a
+    r = residual / a
     s = 2.0 * a * (1.0 + r * (2.0 / 3.0))
     return y * (1.0 + r * ((s - r) / (s - 2.0 * r)))

@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmfkit.blocks import Array, Block
+from nmfkit.column_sums import too_steep
 from nmfkit.lowrank import LowRank
 from nmfkit.pace import Pace, rose
 from nmfkit.probe import Probe
 from nmfkit.protocols import (
-    Halves,
-    HasSplit,
     HasSums,
     Incremental,
     Initializer,
@@ -91,12 +90,7 @@ class NMF(SummedRows):
                 "columns of W are held to a sum, and an incremental rule never sees whole columns: use --rule mu, or "
                 "hold the rows of H to a sum"
             )
-        if _steepest(self.parts.loss) > 2:
-            wrong.append(
-                "columns of W are held to a sum, and the loss grows faster than a square, so that entries stop at "
-                "zero where their sum has a corner: use β ≤ 2, or hold the rows of H to a sum"
-            )
-        return wrong
+        return wrong + too_steep(self.parts.loss)
 
     # --- starting -------------------------------------------------------------------------------------------
 
@@ -225,9 +219,3 @@ class NMF(SummedRows):
     def factors(self, shared: Shared) -> dict[str, Array]:
         """{"h": (r, n)}."""
         return {"h": shared["h"]}
-
-
-def _steepest(loss: Any) -> float:
-    """The highest power of the loss's surrogate."""
-    one = np.ones((1, 1))
-    return max(loss.surrogate(Halves(one, one))) if isinstance(loss, HasSplit) else 0.0

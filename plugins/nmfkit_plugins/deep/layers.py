@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
 from nmfkit.blocks import Array
+from nmfkit.column_sums import too_steep
 from nmfkit.protocols import (
+    Halves,
     HasDataSurrogate,
     HasJoint,
     HasSplit,
@@ -25,6 +29,9 @@ from nmfkit_plugins.beta.multiplicative import Multiplicative
 
 HALVES = "w1.neg"
 """The negative half for w1 at the factors that were recorded last, kept beside them."""
+
+ROOM = 0.8
+"""The part of the exponents of a dtype that one power of an entry may take: products and sums of it need the rest."""
 
 SIDES, NORMALIZED = ("coefficients", "components"), ("h", "w")
 
@@ -88,7 +95,7 @@ class Layers:
             given = getattr(self, option)
             if given is not None and len(given) != len(ranks):
                 wrong.append(f"{option} has {len(given)} numbers, and there are {len(ranks)} layers")
-        return wrong
+        return wrong + (too_steep(loss) if self.phased else [])
 
     # --- what there is --------------------------------------------------------------------------------------
 
@@ -180,6 +187,15 @@ class Layers:
     def _plain_loss(self) -> Any:
         loss = self.parts.loss
         return loss.loss if isinstance(loss, Weighted) else loss
+
+    def _least(self, most: float) -> float:
+        """The least entry of a factor as the next layer's data: half-gradients of a ŷ as small stay below `most`.
+
+        They hold ŷ^(p−1), p being the lowest power of the loss's majoriser.
+        """
+        one = np.ones((1, 1))
+        lowest = min(self._plain_loss.surrogate(Halves(one, one)))
+        return float(most ** (-ROOM / (1 - lowest))) if lowest < 1 else 0.0
 
     def levels(self, shared: Shared) -> tuple[Level, ...]:
         """The levels, from the one next to the data on."""

@@ -22,8 +22,8 @@ from nmfkit_plugins.deep.rows import fitted_rows
 from nmfkit_plugins.deep.terms import Terms, stats_of, stored, turned
 from nmfkit_plugins.minvol.sum_to_one import SumToOne
 
-FLOOR = 1e-16
-"""Entries are kept at this fraction of the mean of their factor at the start."""
+FLOOR, MOST = 1e-16, 1e-6
+"""Entries are kept at this fraction of the mean of their factor at the start; at `MOST` where less leaves the dtype."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,18 @@ class DeepNMF(Terms):
             shared |= {f"{name}.stats": stats[f"{name}.stats"], f"{name}.ahead.stats": stats[f"{name}.stats"]}
         losses = self._losses(shared, stats)
         scales = [*(float(scale) for scale in stats["scales"]), *self._losses_below(shared, 0.5)]
-        weights = self._balanced(losses, scales)
+        measured = self._measured(losses, scales, float(np.finfo(found["h1"].dtype).eps))
+        weights = self._balanced(measured)
         shared |= {"begun": losses, "losses": losses, "weights": weights, "scales": scales}
-        return rows, {**shared, "factors": self._calibrated(shared, losses, weights)}
+        return rows, {**shared, "factors": self._calibrated(shared, measured, weights)}
 
     def _floors(self, rows: RowStore, found: dict[str, Array], sweep: Sweep, probe: Probe) -> dict[str, float]:
-        tiny = float(np.finfo(found["h1"].dtype).tiny)
+        info = np.finfo(found["h1"].dtype)
+        tiny, least = float(info.tiny), self._least(float(info.max))
         _, sums = sweep(_Sums(self._in_rows), rows, {}, data=False)
         means = {name: float(np.mean(s)) / probe.shape[0] for name, s in sums.items()}
         means |= {name: float(np.mean(f)) for name, f in found.items()}
-        return {name: max(FLOOR * mean, tiny) for name, mean in means.items()}
+        return {name: max(FLOOR * mean, tiny, min(least, MOST * mean)) for name, mean in means.items()}
 
     def admit(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         """Starting rows above the floor, the losses of their layers, and the statistics of their regularizers."""

@@ -17,8 +17,8 @@ from nmfkit_plugins.deep.coupling import Coupling
 from nmfkit_plugins.deep.layers import Layers
 from nmfkit_plugins.minvol.sum_to_one import SumToOne
 
-EXACT = 1e-9
-"""A loss is taken for at least this fraction of the terms that cancel in it: what is less may be rounding."""
+EXACT, ROUNDINGS = 1e-9, 16
+"""A loss is taken for at least this fraction, and so many roundings, of the terms that cancel in it."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,17 @@ class Terms(Layers):
 
     # --- weights --------------------------------------------------------------------------------------------
 
-    def _balanced(self, losses: Sequence[float], scales: Sequence[float]) -> list[float]:
-        """λ_ℓ for layers that begin at `losses`; one that fits but for rounding counts no more than `EXACT` allows."""
+    def _measured(self, losses: Sequence[float], scales: Sequence[float], eps: float) -> list[float]:
+        """The losses that weights are measured by: one that is zero but for rounding may come out below it."""
+        least = max(EXACT, ROUNDINGS * eps)
+        return [max(loss, least * scale) for loss, scale in zip(losses, scales, strict=True)]
+
+    def _balanced(self, losses: Sequence[float]) -> list[float]:
+        """λ_ℓ for layers that begin at `losses` > 0."""
         asked = self.weights or (1.0,) * self.depth
         if self.raw:
             return [float(weight) for weight in asked]
-        begun = [max(loss, EXACT * scale) for loss, scale in zip(losses, scales, strict=True)]
-        return [weight / loss for weight, loss in zip(asked, begun, strict=True)]
+        return [weight / loss for weight, loss in zip(asked, losses, strict=True)]
 
     def _calibrated(self, shared: Shared, losses: Sequence[float], weights: Sequence[float]) -> Shared:
         """By what each regularizer of each factor is multiplied: {"w1": […], …}."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,15 @@ ROUNDINGS = 4.0
 """An eigenvalue of FᵀF below so many roundings of its trace, for each column, is none: the columns are dependent."""
 LEAST = 1e-9
 """A logarithm for each column below which δ hides F altogether."""
+
+
+class _Split(NamedTuple):
+    """FᵀF + δ I = S V L M L Vᵀ S, with S, L diagonal of `scale` and `lengths` (r,), V = `basis` and M = `core` (r, r)."""
+
+    scale: Array
+    basis: Array
+    lengths: Array
+    core: Array
 
 
 @dataclass(frozen=True)
@@ -84,31 +94,40 @@ class MinimumVolume:
         rank = len(stat)
         room = self._above(stat)  # how far the logarithm can fall
         size = max(abs(room + rank * math.log(self.delta)), min(float(rank), room), LEAST * rank)
-        return float(loss / size if self.weight == "relative" else unweighted * math.log(10) / size)
+        part = loss if self.weight == "relative" else unweighted * math.log(10)
+        return max(float(part), 0.0) / size  # a loss of nothing may round to less
 
     def _inverse(self, stat: Array) -> Array:
         """Y (r, r)."""
-        scale, basis, core = self._split(stat)
-        turned = basis / scale[:, None]
-        y: Array = turned @ np.linalg.inv(core) @ turned.T
+        split = self._split(stat)
+        turned = split.basis / split.lengths / split.scale[:, None]
+        y: Array = turned @ np.linalg.inv(split.core) @ turned.T
         return (y + y.T) / 2
 
     def _above(self, stat: Array) -> float:
         """The logarithm of the determinant over its least value, r ln δ."""
-        scale, _, core = self._split(stat)
-        return float(np.linalg.slogdet(core)[1]) + float(np.sum(np.log(np.square(scale) / self.delta)))
+        if bool(np.all(np.diagonal(stat) <= self.delta)):  # near 0, where the digits of a determinant near 1 are lost
+            return float(np.sum(np.log1p(np.maximum(np.linalg.eigvalsh(stat / self.delta), 0))))
+        split = self._split(stat)
+        sizes = np.square(split.lengths) * (np.square(split.scale) / self.delta)
+        return float(np.linalg.slogdet(split.core)[1]) + float(np.sum(np.log(sizes)))
 
-    def _split(self, stat: Array) -> tuple[Array, Array, Array]:
-        """s (r,), V and M (r, r) with FᵀF + δ I = S V M Vᵀ S, and no entry of M lost in the rounding of another.
+    def _split(self, stat: Array) -> _Split:
+        """FᵀF + δ I so that no part of it is lost in the rounding of another.
 
-        S makes columns of very different length alike. V are the eigenvectors of what remains of FᵀF, whose
-        eigenvalues are 0 where they cannot be told from it: there M is what δ gives alone.
+        S makes columns of very different length alike. The eigenvalues of what remains of FᵀF are 0 where they cannot
+        be told from it, and there δ alone counts: with D = δ S⁻² that is V D Vᵀ, in which columns that δ hides stand
+        beside others whose D is tiny. So it is not added up before V is turned to its own axes, where these are apart.
         """
         squares = np.diagonal(stat)
         scale = np.sqrt(np.maximum(squares, self.delta))
         values, basis = np.linalg.eigh(stat / (scale[:, None] * scale))
         values, basis = np.flip(values), np.flip(basis, axis=1)
         least = ROUNDINGS * float(np.finfo(values.dtype).eps) * len(values)
-        values = np.where(values > least, values, np.zeros_like(values))
-        softening = self.delta / np.square(scale)
-        return scale, basis, np.diag(values) + (basis.T * softening) @ basis
+        seen = np.sqrt(np.where(values > least, values, np.zeros_like(values)))
+        halves = np.concatenate((np.diag(seen), basis * (math.sqrt(self.delta) / scale)[:, None]))
+        turn = np.linalg.eigh(halves.T @ halves)[1]
+        halves, basis = halves @ turn, basis @ turn
+        lengths = np.sqrt(np.sum(np.square(halves), axis=0))
+        halves = halves / lengths
+        return _Split(scale, basis, lengths, halves.T @ halves)
