@@ -371,16 +371,18 @@ def _preference(registered: Registered) -> int:
 
 
 def _ways_out(problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]) -> list[str]:
-    fitting = []
+    fitting: dict[str, Ingredients] = {}
     for candidate in registry().of_kind("rule"):
         try:
             rule = _chosen(candidate.build(PartText(candidate.name)), loss, reg_w, reg_h)
         except NmfkitError:
             continue  # it needs parameters, so it cannot be offered as it is
         if not _rule_misfits(problem, rule, candidate.name, loss, reg_w, reg_h):
-            fitting.append(candidate.name)
+            fitting[candidate.name] = Ingredients(loss, rule, tuple(reg_w), tuple(reg_h), problem.ranks)
     if not fitting:
         return []
+    # What the model has against all of them is said elsewhere; what it has against some, nowhere.
+    fitting = {name: parts for name, parts in fitting.items() if not model_of(problem, parts).misfits()} or fitting
     parts = [_loss_text(problem, loss)] + [
         f"{part_text(r)!r} on {factor}" for factor, rs in (("W", problem.reg_w), ("H", problem.reg_h)) for r in rs
     ]

@@ -73,7 +73,7 @@ class NMF(SummedRows):
         ranks = self.parts.ranks
         more = f"model 'nmf' takes one rank, and {len(ranks)} are given; --model deep-nmf takes one for each layer"
         wrong = [more] if len(ranks) != 1 else []
-        return wrong + self._sum_misfits() + self._column_misfits()
+        return wrong + self._sum_misfits() + ([] if self.groups else self._column_misfits())
 
     def _sum_misfits(self) -> list[str]:
         of_w, of_h = sums_of(self.parts.reg_w), sums_of(self.parts.reg_h)

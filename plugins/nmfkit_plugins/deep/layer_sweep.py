@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nmfkit.blocks import Array, Block, Dense
+from nmfkit.errors import NmfkitError
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.loop import concluded
 from nmfkit.protocols import Advance, Model, Rows, RowStore, Shared, Stats, Step, Sweep
@@ -62,10 +65,17 @@ class WholeSweep:
     def __call__(
         self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True, tiles: bool = True
     ) -> tuple[RowStore, Stats]:
-        """One call of `step`."""
+        """One call of `step`; raises `NmfkitError` where numbers leave their range."""
         del data, tiles
         count = len(self.matrix)
-        new, stats = step(Dense(self.matrix, 0, count), rows.read(0, count) if rows else {}, shared)
+        try:
+            with np.errstate(over="raise"):
+                new, stats = step(Dense(self.matrix, 0, count), rows.read(0, count) if rows else {}, shared)
+        except FloatingPointError as error:
+            raise NmfkitError(
+                f"{error} in a layer below the first: numbers have left the range of their dtype; rescale the data, "
+                "or compute in dtype float64"
+            ) from error
         return ResidentRows(new), widen(stats)
 
 

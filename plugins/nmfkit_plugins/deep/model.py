@@ -75,7 +75,8 @@ class DeepNMF(Terms):
         for name in self._in_rows:
             shared |= {f"{name}.stats": stats[f"{name}.stats"], f"{name}.ahead.stats": stats[f"{name}.stats"]}
         losses = self._losses(shared, stats)
-        scales = [*(float(scale) for scale in stats["scales"]), *self._losses_below(shared, 0.5)]
+        halved = (*(float(loss) for loss in stats["scales"]), *self._losses_below(shared, 0.5))
+        scales = [max(pair) for pair in zip(losses, halved, strict=True)]  # ½ W H may be nearer by chance
         measured = self._measured(losses, scales, float(np.finfo(found["h1"].dtype).eps))
         weights = self._balanced(measured)
         shared |= {"begun": losses, "losses": losses, "weights": weights, "scales": scales}
@@ -235,7 +236,7 @@ class DeepNMF(Terms):
         return [*(float(loss) for loss in stats["losses"]), *self._losses_below(shared)]
 
     def scale(self, shared: Shared) -> float:
-        """Σ λ_ℓ D(W_{ℓ−1}, ½ W_ℓ H_ℓ) at the start."""
+        """Σ λ_ℓ D(W_{ℓ−1}, ½ W_ℓ H_ℓ) at the start, or with W_ℓ H_ℓ where that is more."""
         return float(sum(weight * scale for weight, scale in zip(shared["weights"], shared["scales"], strict=True)))
 
     def refused(self, shared: Shared, objective: float) -> Shared | None:

@@ -20,7 +20,7 @@ LEAST = 1e-9
 
 
 class _Split(NamedTuple):
-    """FᵀF + δ I = S V L M L Vᵀ S, with S, L diagonal of `scale` and `lengths` (r,), V = `basis` and M = `core` (r, r)."""
+    """FᵀF + δ I = S V L M L Vᵀ S: S and L diagonal of `scale` and `lengths` (r,), V = `basis` and M = `core` (r, r)."""
 
     scale: Array
     basis: Array
