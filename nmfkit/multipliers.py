@@ -32,6 +32,9 @@ STILL = 4 * float(np.finfo(np.float64).eps)
 MOST = 100
 """Passes after which a search ends wherever it is."""
 
+NEARER = 1e-3
+"""Between 0 and another end, the part of that at which ν is looked for."""
+
 SHARE = 1e-6
 """A floor is lowered to this fraction of a group's mean entry: the floors of a whole group must fit into its sum."""
 
@@ -183,10 +186,14 @@ def _as_is(value: Any) -> Any:
 
 
 def _middle(lo: Array, hi: Array) -> Array:
-    """Between the ends: in the middle of their logarithms where both have one sign, for they may be far apart."""
+    """Between the ends: in the middle of their logarithms where both have one sign, for they may be far apart.
+
+    Where they have not, 0 divides them, and from there on what is looked for may be anywhere near it.
+    """
     same = lo * np.sign(hi) > 0
     ends = np.sqrt(np.abs(lo)) * np.sqrt(np.abs(hi))
-    middle: Array = np.where(same, np.sign(lo) * ends, lo / 2 + hi / 2)
+    apart = (lo < 0) & (hi > 0)
+    middle: Array = np.where(same, np.sign(lo) * ends, np.where(apart, np.zeros_like(lo), NEARER * (lo + hi)))
     return middle
 
 

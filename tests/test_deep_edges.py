@@ -17,6 +17,7 @@ from oracles.divergence import entries
 import nmfkit
 from nmfkit.errors import NmfkitError
 from nmfkit.loop import Watcher
+from nmfkit.summed import summed_root
 
 RNG = np.random.default_rng(3)
 X = RNG.gamma(0.5, 1.0, (12, 3)) @ RNG.gamma(0.5, 1.0, (3, 9)) + 0.02
@@ -141,11 +142,28 @@ def test_a_loss_that_rounds_to_less_than_nothing_gives_no_negative_weight(beta, 
 
 
 def test_the_size_of_what_cancels_is_no_less_than_the_loss():
-    """Where the start is twice the data, ½ W H is X, and its loss says nothing of rounding."""
-    fit = deep(np.array([[5.0]]), (1, 1), beta=2, sweeps=0, init_sweeps=1, w=np.array([[10.0]]), h=np.array([[1.0]]))
+    """Where ½ W H is nearer to the data than W H, by chance, its loss says nothing of rounding."""
+    x, h = np.array([[371.76399092]], np.float32), np.array([[0], [5.45302441e10]])
+    model = {"side": "components", "extrapolate": False}
+    fit = deep(x, (2, 4), beta=2.5, sweeps=0, init_sweeps=1, seed=4, h=h, dtype="float32", model=model)
     told = losses(fit)
-    floor = sum(weight * loss for weight, loss in zip(told.weights, told.start, strict=True))
-    assert fit.model.scale(fit.state.current) >= floor * (1 - 1e-12)
+    assert max(told.start) > 1e3
+    for loss, scale in zip(told.start, fit.state.current["scales"], strict=True):
+        assert scale >= loss
+
+
+def test_a_sum_beside_entries_that_hardly_count_is_found_at_the_minimum():
+    """Columns that no known entry sees have a slope of 0 and next to no pull: the multiplier is near 0, not at it."""
+    floor, free = 1e-16 / 11, [1, 6, 9]
+    pulls, falls, f = np.full((11, 1), 2.66873132e-07), np.zeros((11, 1)), np.full((11, 1), floor)
+    pulls[free, 0] = 1.60076274e-27, 1.60076265e-27, 1.60078533e-27
+    f[free, 0] = 2.22654421e-04, 1.40263657e-04, 1.53300359e-04
+    pulls[2], falls[2], f[2] = 9.72876040e18, 9.72876926e18, 0
+    f[2] = 1 - f.sum()
+    t = summed_root({2.5: pulls, 1.0: -falls}, f, 1.0, floor=floor)
+    assert float((f * t).sum()) == pytest.approx(1, abs=1e-12)
+    assert t[2, 0] - 1 == pytest.approx((falls[2, 0] / pulls[2, 0]) ** (1 / 1.5) - 1, rel=1e-3)
+    assert (f * t)[free].sum() == pytest.approx(1 - float((f * t)[2, 0]), rel=1e-9)
 
 
 # --- the range of float32 ----------------------------------------------------------------------------------------
@@ -173,13 +191,15 @@ def test_floors_are_far_below_the_factors_and_their_powers_are_numbers(dtype, be
         assert math.log(floor) * (beta - 2) < math.log(most) or floor >= 0.99e-6 * float(np.mean(f))
 
 
-def test_layers_below_that_leave_the_range_are_an_error_not_a_warning():
+@pytest.mark.parametrize("seed", [3, 21, 29])
+def test_layers_below_that_leave_the_range_are_an_error_not_a_warning(seed):
     """With side=components they are fitted here, outside of any executor."""
-    h = (1e-30 * RNG.random((2, 9))).astype(np.float32)
-    h[:, 0] = 1e7
+    rng = np.random.default_rng(seed)
+    x = (1e4 * (rng.gamma(0.5, 1, (12, 3)) @ rng.gamma(0.5, 1, (3, 9)) + 0.02)).astype(np.float32)
+    h = 1e12 * rng.random((2, 9)) * (rng.random((2, 9)) < 0.6)
     with pytest.raises(NmfkitError, match="range of"):
         deep(
-            (1e4 * X).astype(np.float32), (2, 1), beta=-3, normalize="w", dtype="float32", h=h, init_sweeps=30,
+            x, (2, 1), beta=-0.5, normalize="w", dtype="float32", h=h, init_sweeps=60, sweeps=2,
             model={"side": "components"},
         )  # fmt: skip
 
