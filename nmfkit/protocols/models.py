@@ -1,0 +1,157 @@
+"""What a model must offer, and what it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from nmfkit.blocks import Array, Block
+    from nmfkit.probe import Probe
+    from nmfkit.protocols.exchange import Rows, Shared, Stats
+    from nmfkit.protocols.places import Initializer, RowStore, Sweep
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """The parts that a problem names, resolved, as a model's factory receives them."""
+
+    loss: Any
+    rule: Any
+    reg_w: tuple[Any, ...]
+    reg_h: tuple[Any, ...]
+    ranks: tuple[int, ...]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A factorization as a program of two pure halves: `local` on a block, `apply` on the sums."""
+
+    takes: ClassVar[frozenset[str]]
+    """Which of "loss", "rule", "reg-w", "reg-h", "init" the model uses; naming another is a misfit."""
+
+    @property
+    def row_factors(self) -> tuple[str, ...]:
+        """Names of the factors that are sharded with the rows of X; those with a dot are for going on alone."""
+        ...
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether a step makes temporaries of the size of its tile of X."""
+        ...
+
+    @property
+    def forms_product(self) -> bool:
+        """Whether a step forms ŷ densely even where X is sparse."""
+        ...
+
+    def misfits(self) -> Sequence[str]:
+        """Reasons why the ingredients do not fit together, beyond what capabilities say."""
+        ...
+
+    def start(
+        self, initializer: Initializer, sweep: Sweep, probe: Probe, seed: int, dtype: Any
+    ) -> tuple[RowStore, Shared]:
+        """Starting rows and the shared state before the first sweep."""
+        ...
+
+    def local(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """One block of a sweep: new rows, and statistics under any names plus `"value"`, the block's loss."""
+        ...
+
+    def apply(self, shared: Shared, stats: Stats) -> Shared:
+        """The next shared state, from the sweep's sums."""
+        ...
+
+    def objective(self, shared: Shared, stats: Stats) -> float:
+        """The objective of the rows that `local` returned with the `shared` it was given."""
+        ...
+
+    def encode(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """Rows of new data on fixed shared factors: the step of `transform`."""
+        ...
+
+    def factors(self, shared: Shared) -> dict[str, Array]:
+        """The shared factors by the names of the run store: {"h": (r, n)}."""
+        ...
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """a model that takes regularizers whose weight is measured by the loss at the start."""
+
+    def calibrate(self, rows: RowStore, shared: Shared, sweep: Sweep) -> tuple[RowStore, Shared]:
+        """Rows and state to begin with, the weights of `Relative` regularizers fixed; the same where there are none."""
+        ...
+
+    def regularizers(self, shared: Shared) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Those of W and those of H as they act with `shared`, in the order of the problem."""
+        ...
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A model that may take a step back, because its steps are longer than what is known to lower the objective."""
+
+    def refused(self, shared: Shared, objective: float) -> Shared | None:
+        """The state to go on with from the rows before, if a sweep that ended at `objective` is to be undone."""
+        ...
+
+
+@runtime_checkable
+class SweepsToStart(Protocol):
+    """a model whose start takes sweeps over X of its own."""
+
+    @property
+    def start_sweeps(self) -> int:
+        """How many at most; those of the initializer come on top."""
+        ...
+
+
+@runtime_checkable
+class HasScale(Protocol):
+    """a model that weighs its losses, so that their rounding is not that of the loss alone."""
+
+    def scale(self, shared: Shared) -> float:
+        """The size in the objective of the terms that cancel where the fit is close."""
+        ...
+
+
+class Level(NamedTuple):
+    """One level of a model of several: its approximation of X is rows[`row`] · product of `chain` · its components.
+
+    The components are the product of `components`: shared factors by name, the outermost first, (r, n) together. The
+    factors of `chain` stand between the rows and them: (p, r) together, and nothing where it is empty.
+    """
+
+    row: str
+    chain: tuple[str, ...]
+    components: tuple[str, ...]
+
+
+class LayerLosses(NamedTuple):
+    """The loss of each layer alone, without its weight: where the layered fit began, and at its end.
+
+    `weights` are those of the layers in the objective.
+    """
+
+    start: tuple[float, ...]
+    end: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+@runtime_checkable
+class HasLevels(Protocol):
+    """a model that factorizes a factor again, so that each level has components of its own."""
+
+    def levels(self, shared: Shared) -> tuple[Level, ...]:
+        """The levels, from the one next to the data on.
+
+        From one to the next, one factor is added: the first of `components`, or the last of `chain`.
+        """
+        ...
+
+    def layer_losses(self, following: Shared) -> LayerLosses:
+        """The losses of the layers, as many as levels, from the state that follows the last sweep."""
+        ...
