@@ -237,6 +237,7 @@ def test_the_example_plugins_pass_their_own_tests(tmp_path, folder):
         "PYTHONPATH": str(plugin),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path),
+        "CI": "true",  # with which hypothesis repeats its cases
     }
     done = subprocess.run(command, cwd=plugin, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -25,10 +25,10 @@ def main():
     if given.tdt2:
         tdt2(given.tdt2, 8 if given.quick else 500)
     else:
-        collections(given.out, *((1, 8) if given.quick else (3, 200)))
+        collections(given.out, *((1, 8, ["BBC"]) if given.quick else (3, 200, CLASSES)))
 
 
-def collections(out, seeds, sweeps):
+def collections(out, seeds, sweeps, names):
     """The tree of one collection, and how well topics tell the classes of those that have some."""
     result = deep(documents(), RANKS, 0, sweeps, "coefficients")
     result.save(out / "run.zarr", overwrite=True)
@@ -36,9 +36,9 @@ def collections(out, seeds, sweeps):
     tree = grown(result)
     for line in told(result, tree):
         print(line)
-    for name, ranks in CLASSES.items():
+    for name in names:
         if found := sorted_documents(name):
-            judge(name, *found, ranks, seeds, sweeps)
+            judge(name, *found, CLASSES[name], seeds, sweeps)
     draw(out, result, tree)
 
 
