@@ -22,10 +22,10 @@ from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
 from nmfkit.levels import at_every_level, by_name
 from nmfkit.lifecycle import attended
-from nmfkit.loop import Watcher, reason_to_stop
+from nmfkit.loop import Watcher, least_sweeps, reason_to_stop
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.pilot import pilot_share, piloted
-from nmfkit.probe import Probe, survey
+from nmfkit.probe import Expected, Probe, survey
 from nmfkit.problem import Problem
 from nmfkit.protocols import Calibrates, Executor, Relative
 from nmfkit.registry import Registered, registry
@@ -54,7 +54,7 @@ def fit(
     rule: Any = "auto",
     reg_w: Any = (),
     reg_h: Any = (),
-    init: Any = "random",
+    init: Any = "auto",
     w: Any = None,
     h: Any = None,
     pilot: str | int = "auto",
@@ -122,7 +122,8 @@ def fit_problem(
     place = Machine.of(machine)
     refuse_odd_counts(checkpoint_every=checkpoint_every)
     resolved = resolve(problem)
-    starting = Given(w, h, resolved.initializer, len(problem.ranks))
+    signed = Expected.by(resolved.model).signed
+    starting = Given(w, h, resolved.initializer, len(problem.ranks), signed)
     starting.refuse_unused(problem.model)
     if out is not None:
         refuse_unstorable(problem)
@@ -210,7 +211,8 @@ def resume(
     problem = problem.replace(**{name: value for name, value in changes.items() if value is not None})
     resolved = resolve(problem)
     state = store.restore()
-    if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0):
+    least = least_sweeps(resolved.model)
+    if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0, least):
         return load(path, storage_options=storage_options)
     data = attributes["source"]["uri"] if x is None else x
     source = reopen(attributes["source"], x, key, problem, _of_source(data, storage_options, path), mask, weights)
@@ -283,10 +285,10 @@ def transform(
     if source.shape[1] != result.shape[1]:
         raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
     resolved = resolve(result.problem, elsewhere=elsewhere(source))
-    check_source(resolved, source)
+    check_source(resolved, source, others=True)
     with executing(source, resolved, place, out=out, options=storage_options, watcher=watcher) as executor:
         watcher.stage("probe")
-        probe = survey(executor.sweep, source, empty=True)
+        probe = survey(executor.sweep, source, empty=True, expected=Expected.of_rows(resolved.model))
         if probe.nonzero:
             check_data(resolved, probe, source.dtype)
         watcher.stage("transform")
@@ -306,6 +308,7 @@ def convert(
     dst: str | os.PathLike[str],
     *,
     transpose: bool = False,
+    similarity: Any = None,
     dtype: Any = None,
     chunk_mb: float = 8,
     key: str | None = None,
@@ -317,16 +320,26 @@ def convert(
     """Write `src` to the directory `dst` as zarr that streams well by row blocks; returns what was written.
 
     A dense matrix becomes the array `X` in chunks of whole rows of about `chunk_mb` MiB, a sparse one a CSR group in
-    AnnData's layout; names of rows and features go along. With workers (`machine`, as in `fit`) the rows are shared
-    out among them. `dst` appears only when complete. Raises `StoreError` where it exists without `overwrite`, or
-    cannot be written.
+    AnnData's layout; names of rows and features go along. `similarity` ("knn", "cosine", "graph" or one with options)
+    writes the similarity matrix of the rows instead, as `nmfkit.similarity` makes it. With workers (`machine`, as in
+    `fit`) the rows are shared out among them. `dst` appears only when complete. Raises `StoreError` where it exists
+    without `overwrite`, or cannot be written.
     """
     from nmfkit.sources.convert import convert as write
 
-    place = Machine.of(machine)
-    with spread(place, out=dst, watcher=watcher or Watcher()) as each:
+    place, watcher = Machine.of(machine), watcher or Watcher()
+    if similarity is not None:
+        from nmfkit.affinity.similarity import convert_similarity
+
+        if transpose:
+            raise UsageError("similarity is that of the rows; for that of the features, write the transpose first")
+        return convert_similarity(
+            src, dst, similarity, dtype=dtype, chunk_mb=chunk_mb, key=key, overwrite=overwrite,
+            storage_options=storage_options, machine=place, watcher=watcher,
+        )  # fmt: skip
+    with spread(place, out=dst, watcher=watcher) as each:
         return write(
-            src, Path(dst), transpose=transpose, dtype=dtype, chunk_mb=chunk_mb, key=key, overwrite=overwrite,
+            src, os.fspath(dst), transpose=transpose, dtype=dtype, chunk_mb=chunk_mb, key=key, overwrite=overwrite,
             storage_options=storage_options, each=each,
         )  # fmt: skip
 
@@ -356,7 +369,7 @@ def _stored_layout(stored: Mapping[str, Any]) -> Layout:
 
 def _probe(executor: Executor, resolved: Resolved, watcher: Watcher, share: float = 0.0) -> Probe:
     watcher.stage("probe")
-    probe = survey(executor.sweep, executor.source, share=share)
+    probe = survey(executor.sweep, executor.source, share=share, expected=Expected.by(resolved.model))
     check_data(resolved, probe, executor.source.dtype)
     watcher.found(probe)
     return probe

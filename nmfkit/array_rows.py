@@ -83,7 +83,9 @@ class CopyRows:
 
     @cached_property
     def _arrays(self) -> dict[str, Any]:
-        return {name: zarr.open_array(p.writable(), path=p.path, mode="r+") for name, p in self.places.items()}
+        # Rows of zeros are rows, too: a chunk that is not there counts as lost. Opening forgets what creating was told.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            return {name: zarr.open_array(p.writable(), path=p.path, mode="r+") for name, p in self.places.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"places": self.places}

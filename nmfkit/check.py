@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nmfkit.errors import DataError, Incompatible, NmfkitError, UsageError
+from nmfkit.errors import DataError, Incompatible, UsageError
 from nmfkit.levels import layer_cautions
 from nmfkit.loop import is_phased
 from nmfkit.parts import PartText
 from nmfkit.probe import Probe
 from nmfkit.problem import Problem, is_auto, part_text
 from nmfkit.protocols import (
-    Chooses,
+    Cautions,
     HasLevels,
-    HasProx,
     HasSplit,
     HasSums,
     Ingredients,
@@ -28,16 +27,19 @@ from nmfkit.protocols import (
     Regularizer,
     Sided,
     Source,
-    UpdateRule,
     Whole,
 )
 from nmfkit.registry import Registered, registry
 from nmfkit.sources.observed import Observed, elsewhere
-from nmfkit.weighted import HasTerms, Weighted, weighted
+from nmfkit.ways import Ways, choose_rule, foreign, lacking, model_of, phrase, rule_misfits, ways_out
+from nmfkit.weighted import HasTerms, weighted
 
 FIELDS = {"loss": "loss", "rule": "rule", "reg-w": "reg_w", "reg-h": "reg_h", "init": "init"}
 """What a model may take, and the field of the problem that names it."""
 
+
+START = "random"
+"""The starting point of models that say nothing else."""
 
 SCALES = {"float32": (1e-12, 1e12), "float64": (1e-90, 1e90)}
 """Mean entries whose third powers, up and down, stay within the range of a dtype: all that β from −1 to 3 needs."""
@@ -71,6 +73,8 @@ def resolve(problem: Problem, *, elsewhere: float | None = None) -> Resolved:
     loss = builder.part("loss", problem.loss, "loss") if "loss" in takes else None
     reg_w = tuple(_sided(builder.part("regularizer", r, "reg-w"), "w") for r in problem.reg_w)
     reg_h = tuple(_sided(builder.part("regularizer", r, "reg-h"), "h") for r in problem.reg_h)
+    if "init" in takes and is_auto(problem.init):
+        problem = problem.replace(init=getattr(model_factory, "start_from", START))
     initializer = builder.part("initializer", problem.init, "init") if "init" in takes else None
     rule = None
     if "rule" in takes and not is_auto(problem.rule):
@@ -79,23 +83,25 @@ def resolve(problem: Problem, *, elsewhere: float | None = None) -> Resolved:
     if faults:
         raise UsageError("\n".join(faults) if len(faults) == 1 else _listed(faults))
     misfits = _untaken(problem, takes)
-    misfits += _wrong_kinds(loss, None, reg_w, reg_h, initializer)
+    misfits += _wrong_kinds(loss, reg_w, reg_h, initializer)
+    misfits += _one_sided(problem, model_factory, initializer)
     if elsewhere is not None and not misfits:
         misfits += _unweighable(problem, loss)
         loss = None if misfits else weighted(loss, elsewhere)
-    if not misfits:
-        rule = _chosen(rule, loss, reg_w, reg_h)
-    misfits += _wrong_kinds(None, rule, (), (), None)
+    ways = Ways(model_factory, loss, reg_w, reg_h)
+    if rule is not None and not misfits:
+        rule = ways.taken(rule)
+        misfits += foreign(problem, ways, rule)
     if "rule" in takes and not misfits:
         if is_auto(problem.rule):
-            chosen, rule = _choose_rule(problem, loss, reg_w, reg_h, misfits)
+            chosen, rule = choose_rule(problem, ways, misfits)
             if chosen:
                 problem = problem.replace(rule=chosen)
                 builder.note("rule", registry().get("rule", chosen))
         else:
-            misfits += _rule_misfits(problem, rule, part_text(problem.rule), loss, reg_w, reg_h)
+            misfits += rule_misfits(problem, rule, part_text(problem.rule), loss, reg_w, reg_h)
             if misfits:
-                misfits += _ways_out(problem, loss, reg_w, reg_h)
+                misfits += ways_out(problem, ways)
     misfits += _coupled_rows(problem, reg_w)
     misfits += _doubled_sums(problem, reg_w, reg_h)
     if misfits:
@@ -120,7 +126,7 @@ def _unweighable(problem: Problem, loss: Any) -> list[str]:
         misfits.append(f"model {part_text(problem.model)!r} has a loss of its own, which knows no missing entries")
     elif not isinstance(loss, HasSplit):
         misfits.append(
-            f"missing entries and weights need {_phrase(HasSplit)} ({HasSplit.__name__}), and loss "
+            f"missing entries and weights need {phrase(HasSplit)} ({HasSplit.__name__}), and loss "
             f"{part_text(problem.loss)!r} is not one"
         )
     if problem.pilot not in ("auto", "none"):
@@ -128,9 +134,17 @@ def _unweighable(problem: Problem, loss: Any) -> list[str]:
     return misfits
 
 
-def check_source(resolved: Resolved, source: Source) -> None:
-    """Refuse a source for what is known without reading it; raises `DataError` or `Incompatible`."""
+def check_source(resolved: Resolved, source: Source, *, others: bool = False) -> None:
+    """Refuse a source for what is known without reading it; raises `DataError` or `Incompatible`.
+
+    With `others`, its rows are others than those of the fit.
+    """
     loss, (m, n) = resolved.ingredients.loss, source.shape
+    if m != n and not others and getattr(resolved.model, "symmetric", False):
+        raise DataError(
+            f"model {part_text(resolved.problem.model)!r} factorizes a symmetric matrix of similarities, and "
+            f"{source.uri} is {m} × {n}: make one of its rows first, as with nmfkit convert --similarity knn"
+        )
     if isinstance(source, Observed):
         _check_observed(resolved, source)
     elif loss is not None and loss.needs_positive and source.nnz is not None and source.nnz < m * n:
@@ -142,7 +156,7 @@ def _check_observed(resolved: Resolved, source: Observed) -> None:
     if source.weights is not None and not isinstance(loss.loss, HasTerms):
         raise Incompatible(
             [
-                f"weights need {_phrase(HasTerms)} ({HasTerms.__name__}), and loss "
+                f"weights need {phrase(HasTerms)} ({HasTerms.__name__}), and loss "
                 f"{part_text(resolved.problem.loss)!r} is not one; a mask, or missing entries, would do"
             ]
         )
@@ -150,13 +164,13 @@ def _check_observed(resolved: Resolved, source: Observed) -> None:
 
 def check_data(resolved: Resolved, probe: Probe, dtype: Any = "float64") -> None:
     """Refuse data that the loss is not defined for, or of a scale beyond `dtype`; raises `DataError`."""
-    mean = probe.total / probe.nonzero
+    mean = probe.size
     least, most = SCALES[np.dtype(dtype).name]
     if not least <= mean <= most:
         wider = ", or compute in dtype float64" if np.dtype(dtype) == np.float32 else ""
         raise DataError(
-            f"the positive entries are {mean:.3g} on average, and {np.dtype(dtype).name} computes with {least:g} to "
-            f"{most:g}: multiply the data by a constant{wider}"
+            f"the entries other than 0 are {mean:.3g} on average, and {np.dtype(dtype).name} computes with {least:g} "
+            f"to {most:g}: multiply the data by a constant{wider}"
         )
     loss = resolved.ingredients.loss
     cells = probe.shape[0] * probe.shape[1] if probe.observed is None else int(probe.observed)
@@ -186,6 +200,8 @@ def cautions(resolved: Resolved, shape: tuple[int, int]) -> list[str]:
             "can hardly leave; use init nndsvda or random, or rule hals"
         )
     found += layer_cautions(resolved.model, parts.ranks)
+    if isinstance(resolved.model, Cautions):
+        found += resolved.model.cautions(resolved.initializer, shape)
     # Sums fix the scale; layers have some by themselves.
     free = not any(isinstance(part, HasSums) for part in (*parts.reg_w, *parts.reg_h))
     free = free and not isinstance(resolved.model, HasLevels)
@@ -248,17 +264,6 @@ def _listed(faults: Sequence[str]) -> str:
     return f"{len(faults)} things are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults)
 
 
-def model_of(problem: Problem, ingredients: Ingredients) -> Model:
-    """The model that the problem names, built of these parts; an object as it is."""
-    if not isinstance(problem.model, str):
-        model: Model = problem.model(ingredients) if isinstance(problem.model, type) else problem.model
-        return model
-    parsed = PartText.parse(problem.model)
-    options = tuple(parsed.options) + tuple(problem.model_options.items())
-    built: Model = registry().get("model", parsed.name).build(replace(parsed, options=options), parts=ingredients)
-    return built
-
-
 def _both_ways(problem: Problem, model: Model) -> list[str]:
     """Why a model that wants passes over all rows cannot go through groups of them."""
     if not (is_phased(model) and bool(getattr(model, "groups", 0))):
@@ -277,52 +282,24 @@ def _untaken(problem: Problem, takes: frozenset[str]) -> list[str]:
     ]
 
 
-def _wrong_kinds(loss: Any, rule: Any, reg_w: Iterable[Any], reg_h: Iterable[Any], initializer: Any) -> list[str]:
-    expected = [("loss", loss, Loss), ("rule", rule, UpdateRule), ("init", initializer, Initializer)]
+def _wrong_kinds(loss: Any, reg_w: Iterable[Any], reg_h: Iterable[Any], initializer: Any) -> list[str]:
+    expected = [("loss", loss, Loss), ("init", initializer, Initializer)]
     expected += [("reg-w", r, Regularizer) for r in reg_w] + [("reg-h", r, Regularizer) for r in reg_h]
     return [
-        f"{role} {reprlib.repr(part)} is not a {protocol.__name__}: it lacks {', '.join(_lacking(part, protocol))}"
+        f"{role} {reprlib.repr(part)} is not a {protocol.__name__}: it lacks {', '.join(lacking(part, protocol))}"
         for role, part, protocol in expected
         if part is not None and not isinstance(part, protocol)
     ]
 
 
-def _lacking(part: Any, protocol: type) -> list[str]:
-    names: Iterable[str] = getattr(protocol, "__protocol_attrs__", None) or [
-        n for n in (*vars(protocol), *getattr(protocol, "__annotations__", {})) if not n.startswith("_")
+def _one_sided(problem: Problem, model: Any, initializer: Any) -> list[str]:
+    """Why a start for symmetric matrices is none for a model of any matrix."""
+    if not getattr(initializer, "symmetric", False) or getattr(model, "symmetric", False):
+        return []
+    return [
+        f"init {part_text(problem.init)!r} starts from a symmetric matrix, and model {part_text(problem.model)!r} is "
+        "for any: use --init nndsvda or random, or a model for symmetric ones"
     ]
-    return sorted(n for n in names if not hasattr(part, n))
-
-
-def _chosen(rule: Any, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]) -> Any:
-    """The rule, or the one that it becomes for this loss and these regularizers."""
-    return rule.chosen(loss, (*reg_w, *reg_h)) if isinstance(rule, Chooses) else rule
-
-
-def _rule_misfits(
-    problem: Problem, rule: Any, name: str, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]
-) -> list[str]:
-    misfits = [
-        f"rule {name!r} needs {_phrase(need)} ({need.__name__}), and {_loss_text(problem, loss)} is not one"
-        for need in rule.needs
-        if not isinstance(loss, need)
-    ]
-    for factor, parts, texts in (("W", reg_w, problem.reg_w), ("H", reg_h, problem.reg_h)):
-        usable = [(part, text) for part, text in zip(parts, texts, strict=True)]
-        misfits += [
-            f"rule {name!r} cannot use regularizer {part_text(text)!r} on {factor}: it takes "
-            + " or ".join(f"{_phrase(c)} ({c.__name__})" for c in rule.accepts)
-            for part, text in usable
-            if not isinstance(part, tuple(rule.accepts))
-        ]
-        others = tuple(c for c in rule.accepts if c is not HasProx)
-        only_prox = [part_text(t) for p, t in usable if isinstance(p, HasProx) and not isinstance(p, others)]
-        if HasProx in rule.accepts and len(only_prox) > 1:
-            misfits.append(
-                f"regularizers {' and '.join(map(repr, only_prox))} on {factor} act through proximal maps, "
-                "which do not add: use one of them"
-            )
-    return misfits
 
 
 def _coupled_rows(problem: Problem, reg_w: Sequence[Any]) -> list[str]:
@@ -344,55 +321,3 @@ def _doubled_sums(problem: Problem, reg_w: Sequence[Any], reg_h: Sequence[Any]) 
                 "of them: use one on W and one on H, or only one"
             )
     return misfits
-
-
-def _choose_rule(
-    problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any], misfits: list[str]
-) -> tuple[str | None, Any]:
-    """The rule of the highest preference that fits; if none does, why each of them does not."""
-    reasons: list[str] = []
-    candidates = sorted(registry().of_kind("rule"), key=lambda r: -_preference(r))
-    for candidate in (c for c in candidates if _preference(c) > 0):
-        try:
-            rule = _chosen(candidate.build(PartText(candidate.name)), loss, reg_w, reg_h)
-        except NmfkitError as error:
-            reasons.append(f"rule {candidate.name!r} of {candidate.distribution} cannot be used: {error}")
-            continue
-        wrong = _rule_misfits(problem, rule, candidate.name, loss, reg_w, reg_h)
-        if not wrong:
-            return candidate.name, rule
-        reasons += wrong
-    misfits += reasons or ["no update rule that may be chosen automatically is installed; name one with --rule"]
-    return None, None
-
-
-def _preference(registered: Registered) -> int:
-    return int(getattr(registered.spec, "preference", 0))
-
-
-def _ways_out(problem: Problem, loss: Any, reg_w: Sequence[Any], reg_h: Sequence[Any]) -> list[str]:
-    fitting: dict[str, Ingredients] = {}
-    for candidate in registry().of_kind("rule"):
-        try:
-            rule = _chosen(candidate.build(PartText(candidate.name)), loss, reg_w, reg_h)
-        except NmfkitError:
-            continue  # it needs parameters, so it cannot be offered as it is
-        if not _rule_misfits(problem, rule, candidate.name, loss, reg_w, reg_h):
-            fitting[candidate.name] = Ingredients(loss, rule, tuple(reg_w), tuple(reg_h), problem.ranks)
-    if not fitting:
-        return []
-    # What the model has against all of them is said elsewhere; what it has against some, nowhere.
-    fitting = {name: parts for name, parts in fitting.items() if not model_of(problem, parts).misfits()} or fitting
-    parts = [_loss_text(problem, loss)] + [
-        f"{part_text(r)!r} on {factor}" for factor, rs in (("W", problem.reg_w), ("H", problem.reg_h)) for r in rs
-    ]
-    return [f"what would work with {', '.join(parts)}: --rule {' or --rule '.join(fitting)}"]
-
-
-def _loss_text(problem: Problem, loss: Any) -> str:
-    with_weights = " with missing entries or weights" if isinstance(loss, Weighted) else ""
-    return f"loss {part_text(problem.loss)!r}{with_weights}"
-
-
-def _phrase(capability: type) -> str:
-    return (capability.__doc__ or capability.__name__).splitlines()[0].rstrip(".")

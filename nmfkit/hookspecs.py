@@ -32,6 +32,8 @@ class PartSpec:
     (`kl` is the β-divergence with β = 1). `examples` are texts of the part as a user would write it (`"l1:0.1"`):
     the contracts run on each, and lists show them; a part that needs no value may leave them out. `preference`
     lets `--rule auto` choose an update rule: the highest one that fits wins, and 0 is never chosen automatically.
+    `contract` names the class of the laws that hold the part (`"package.module:Class"`), where it is of a kind of its
+    own, as a rule for one model only; its `make` returns the part's text.
     """
 
     name: str
@@ -41,6 +43,7 @@ class PartSpec:
     aliases: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     preference: int = 0
+    contract: str = ""
 
 
 @dataclass(frozen=True)

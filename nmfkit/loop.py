@@ -13,7 +13,19 @@ import numpy as np
 
 from nmfkit.errors import NmfkitError
 from nmfkit.problem import Problem
-from nmfkit.protocols import Advance, Executor, Guarded, Model, Parted, Phased, RowStore, Shared, Stats
+from nmfkit.protocols import (
+    Advance,
+    Closes,
+    Executor,
+    Guarded,
+    KeepsBest,
+    Model,
+    Parted,
+    Phased,
+    RowStore,
+    Shared,
+    Stats,
+)
 from nmfkit.stats import add, times, widen
 from nmfkit.terms import offers
 
@@ -80,22 +92,24 @@ def iterate(
 ) -> Iterator[State]:
     """Yield the state after each sweep; the last one says in `stopped_by` why it is the last.
 
-    `history` and `current` are those of an earlier run to continue. A sweep that the model refuses changes nothing but
-    what the next one starts from. The objective of a `Parted` model is a bound until its last sweep, the closing one,
-    which follows on the reason to stop. Raises `NmfkitError` when the objective is no finite number any more.
+    `history` and `current` are those of an earlier run to continue. A sweep that the model refuses, or that is not the
+    best where the best one counts, changes nothing but what the next one starts from. The objective of a `Parted` model
+    is a bound until its last sweep, the closing one, which follows on the reason to stop, as for one that `Closes`.
+    Raises `NmfkitError` when the objective is no finite number any more.
     """
     started = clock()
     before = history[-1].seconds if history else 0.0
     records = list(history)
     kept = current
-    reason = reason_to_stop(problem, records, 0.0) if is_parted(model) and records else None
+    closing = is_closing(model)
+    reason = reason_to_stop(problem, records, 0.0, least_sweeps(model)) if closing and records else None
     while True:
         number = records[-1].sweep + 1 if records else 0
-        if closes := is_parted(model) and (reason is not None or number >= problem.max_sweeps):
+        if closes := closing and (reason is not None or number >= problem.max_sweeps):
             new = closed(model, executor, rows, shared)
         else:
             new = executor.advance(model, rows, shared)
-        if new.accepted:
+        if new.accepted and not _worse(model, new.objective, records, closes):
             rows, objective = new.rows, new.objective
             kept = shared if new.current is None else new.current
         else:
@@ -106,8 +120,8 @@ def iterate(
                 "try dtype float64, or another starting point"
             )
         records.append(Record(number, objective, before + clock() - started))
-        reason = reason or reason_to_stop(problem, records, clock() - started)
-        stopped_by = reason if closes or not is_parted(model) else None
+        reason = reason or reason_to_stop(problem, records, clock() - started, least_sweeps(model))
+        stopped_by = reason if closes or not closing else None
         yield State(rows, kept, new.following, tuple(records), stopped_by)
         if stopped_by:
             return
@@ -120,6 +134,26 @@ def is_parted(model: Model) -> TypeGuard[Parted]:
     return bool(getattr(model, "groups", 0)) and isinstance(model, Parted)
 
 
+def is_closing(model: Model) -> bool:
+    """Whether the last sweep of `model` is another one."""
+    return is_parted(model) or (bool(getattr(model, "closes", False)) and isinstance(model, Closes))
+
+
+def keeps_best(model: Model) -> bool:
+    """Whether of all sweeps of `model` the best one counts."""
+    return bool(getattr(model, "keeps_best", False)) and isinstance(model, KeepsBest)
+
+
+def _worse(model: Model, objective: float, records: list[Record], closes: bool) -> bool:
+    """Whether a sweep is not the best so far, where the best one counts."""
+    return not closes and keeps_best(model) and bool(records) and math.isfinite(objective) and objective > records[-1].objective
+
+
+def least_sweeps(model: Model) -> int:
+    """How many sweeps of `model` say nothing about whether its fit has converged."""
+    return int(getattr(model, "least_sweeps", 0))
+
+
 def is_phased(model: Model) -> TypeGuard[Phased]:
     """Whether sweeps of `model` take passes over the rows before `local`."""
     return bool(getattr(model, "phased", False)) and isinstance(model, Phased)
@@ -130,27 +164,31 @@ def is_guarded(model: Model) -> TypeGuard[Guarded]:
     return offers(model, Guarded)
 
 
-def closed(model: Parted, executor: Executor, rows: RowStore, shared: Any) -> Advance:
+def closed(model: Any, executor: Executor, rows: RowStore, shared: Any) -> Advance:
     """The last sweep: rows fitted to what `shared` ends at; it still follows, for a fit may go on from the rows before.
 
     Where groups fade, that is not its own end, which may be higher than the last record.
     """
     plain = executor.fetch(shared)
-    state = {name: value for name, value in plain.items() if name not in APART}
-    if "kept" in plain and model.fading(state) < 1:
-        state = retraced(model, state, plain["kept"])
+    state = _ended(model, plain) if is_parted(model) else model.closing_state(plain)
     new, stats = executor.sweep(model.closing, rows, state)
     return Advance(new, model.objective(state, stats), shared, True, state)
 
 
+def _ended(model: Parted, plain: Shared) -> Shared:
+    """The state that a `Parted` model closes with."""
+    state = {name: value for name, value in plain.items() if name not in APART}
+    return retraced(model, state, plain["kept"]) if "kept" in plain and model.fading(state) < 1 else state
+
+
 def is_open(model: Model, state: State) -> bool:
-    """Whether a fit cannot end at `state`, because its objective is a bound."""
-    return is_parted(model) and state.stopped_by is None
+    """Whether a fit cannot end at `state`, because its closing sweep is to come."""
+    return is_closing(model) and state.stopped_by is None
 
 
 def reopened(model: Model, state: State) -> tuple[Record, ...]:
     """The history that an earlier run is continued with: a closing sweep is done again, where that one stops."""
-    return state.history[:-1] if is_parted(model) and state.stopped_by else state.history
+    return state.history[:-1] if is_closing(model) and state.stopped_by else state.history
 
 
 def unparted(model: Parted, shared: Shared, plan: Plan) -> tuple[Shared, list[Stats | None]]:
@@ -233,14 +271,17 @@ def _in_range(update: Callable[[], Shared]) -> Shared:
         ) from error
 
 
-def reason_to_stop(problem: Problem, records: list[Record], seconds: float) -> str | None:
-    """ "converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone."""
+def reason_to_stop(problem: Problem, records: list[Record], seconds: float, least: int = 0) -> str | None:
+    """ "converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone.
+
+    Only sweeps from number `least` on say whether a fit has converged.
+    """
     last = records[-1]
     if last.sweep >= problem.max_sweeps:
         return "max-sweeps"
     if problem.time_limit is not None and seconds >= problem.time_limit:
         return "time-limit"
-    if problem.tol > 0 and len(records) > WINDOW:
+    if problem.tol > 0 and len(records) > WINDOW + least:
         earlier = records[-1 - WINDOW].objective
         if earlier - last.objective <= problem.tol * abs(last.objective):
             return "converged"

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from nmfkit.check import Resolved, model_of
+from nmfkit.check import Resolved
 from nmfkit.errors import UsageError
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import Layout, Plan, make_plan, size_text
@@ -22,6 +22,7 @@ from nmfkit.protocols import Executor, RowStore, Shared, Source, Sweep, UpdateRu
 from nmfkit.sample import Picked
 from nmfkit.sketch import Sketches
 from nmfkit.sources.observed import Observed
+from nmfkit.ways import model_of
 
 ROWS_PER_COMPONENT = 20
 """Rows of a dense sample for each component."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,12 +15,15 @@ from nmfkit.sample import Picked, pick
 from nmfkit.stats import Least
 from nmfkit.weighed import Weighed
 
+LOPSIDED = 1e-6
+"""How far the sums of a row and of its column of a symmetric matrix may differ, to the sum of their sizes."""
+
 
 @dataclass(frozen=True)
 class Probe:
     """What a matrix looks like.
 
-    `total` is the sum of all entries and `squares` that of their squares, `nonzero` the number of entries > 0,
+    `total` is the sum of all entries and `squares` that of their squares, `nonzero` the number of those other than 0,
     `low` and `high` the range (zeros of a sparse matrix included), `row_zeros` and `column_zeros` the numbers
     of all-zero rows and columns. `columns` (n,) holds the column sums.
     """
@@ -89,20 +93,28 @@ class Probe:
 
     @property
     def mean(self) -> float:
-        """The mean entry, of those that are not missing."""
-        return self.total / (self.shape[0] * self.shape[1] if self.observed is None else max(1.0, self.observed))
+        """The mean entry, of those that are not missing; the root of the mean square where some are negative."""
+        count = self.shape[0] * self.shape[1] if self.observed is None else max(1.0, self.observed)
+        return math.sqrt(self.squares / count) if self.low < 0 else self.total / count
+
+    @property
+    def size(self) -> float:
+        """The mean of the entries other than 0; the root of their mean square where some are negative."""
+        return math.sqrt(self.squares / self.nonzero) if self.low < 0 else self.total / self.nonzero
 
 
 def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """The step of the probe sweep; raises `DataError` at the first offending entry of a block."""
     del rows
     found = _totals(x)
-    _refuse(x, found.low, found.high)
+    _refuse(x, found.low, found.high, signed=shared["signed"])
+    sized = _totals(x.like(np.abs(x.values))) if found.low < 0 else found  # sums of entries of both signs may vanish
     m, n = x.shape
     per_row = found.rows
     at, low = _lowest(x, found)
     return {}, {
-        **_observed(x, per_row),
+        **_observed(x, sized.rows),
+        **(_turned(x, shared["signs"]) if shared["symmetric"] else {}),
         "total": float(np.sum(per_row)),
         "squares": found.squares,
         "nonzero": float(found.positive),
@@ -111,8 +123,20 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
         "first_zero": Least(float("inf") if at is None else float(x.first * n + at)),
         "row_mix": float(np.sum(per_row * _weights(x.first + np.arange(m, like=per_row)))),
         "columns": found.columns,
+        "sizes": sized.columns,
         "sample": pick(x, shared["share"]) if shared["share"] else Picked(),
     }
+
+
+def _turned(x: Block, signs: Array) -> dict[str, Array]:
+    """What is added up to (Xᵀ − X) s and to |X| 1 + |Xᵀ| 1 for a vector of signs s (n, 1)."""
+    first, m = x.first, x.shape[0]
+    difference = x.tdot(signs[first : first + m])[:, 0]
+    difference[first : first + m] -= x.dot(signs)[:, 0]
+    sizes, one = x.like(np.abs(x.values)), np.abs(signs)
+    total = sizes.tdot(one[:m])[:, 0]
+    total[first : first + m] += sizes.dot(one)[:, 0]
+    return {"turned": difference, "turned.sizes": total}
 
 
 class _Totals(NamedTuple):
@@ -167,12 +191,39 @@ def _observed(x: Block, per_row: Array) -> dict[str, Any]:
     }
 
 
-def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0) -> Probe:
+class Expected(NamedTuple):
+    """What a model makes of its matrix: whether entries may be negative, and whether it is its own transpose."""
+
+    signed: bool = False
+    symmetric: bool = False
+
+    @classmethod
+    def by(cls, model: Any) -> Expected:
+        """What `model` says."""
+        return cls(bool(getattr(model, "signed", False)), bool(getattr(model, "symmetric", False)))
+
+    @classmethod
+    def of_rows(cls, model: Any) -> Expected:
+        """What it says of other rows than those of the whole matrix."""
+        return cls.by(model)._replace(symmetric=False)
+
+
+PLAIN = Expected()
+"""What most models expect."""
+
+
+def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0, expected: Expected = PLAIN) -> Probe:
     """Look at the whole of `source` by one sweep; raises `DataError` for what cannot be factorized.
 
-    All zeros are refused, too, unless `empty` allows them. About `share` of the rows are brought along.
+    All zeros are refused, too, unless `empty` allows them, and what is not as `expected`. About `share` of the rows
+    are brought along.
     """
-    _, found = sweep(look, None, {"share": share}, tiles=not source.is_sparse)
+    shared: dict[str, Any] = {"share": share, "signed": expected.signed, "symmetric": expected.symmetric}
+    if expected.symmetric:
+        shared["signs"] = _signs(source.shape[1])
+    _, found = sweep(look, None, shared, tiles=not source.is_sparse)
+    if expected.symmetric:
+        _refuse_lopsided(found["turned"], found["turned.sizes"])
     probe = _summary(source.shape, found)
     if probe.nonzero == 0 and not empty:
         m, n = source.shape
@@ -181,7 +232,7 @@ def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0) 
 
 
 def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
-    columns, first = stats["columns"], stats["first_zero"].value
+    columns, sizes, first = stats["columns"], stats["sizes"], stats["first_zero"].value
     there = stats.get("observed_columns")
     return Probe(
         shape=shape,
@@ -193,7 +244,7 @@ def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
         row_mix=float(stats["row_mix"]),
         column_mix=float(np.sum(columns * _weights(np.arange(len(columns), like=columns)))),
         row_zeros=int(stats["row_zeros"]),
-        column_zeros=int(np.count_nonzero((columns == 0) if there is None else (columns == 0) & (there > 0))),
+        column_zeros=int(np.count_nonzero((sizes == 0) if there is None else (sizes == 0) & (there > 0))),
         columns=columns,
         first_zero=None if np.isinf(first) else divmod(int(first), shape[1]),
         sample=stats["sample"],
@@ -204,12 +255,30 @@ def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
     )
 
 
-def _refuse(x: Block, low: float, high: float) -> None:
+def _signs(n: int) -> Array:
+    """Signs (n, 1) without a pattern, the same for every fit."""
+    return np.where(np.random.default_rng(n).random((n, 1)) < 0.5, -1.0, 1.0)
+
+
+def _refuse_lopsided(turned: Array, sizes: Array) -> None:
+    """Raise `DataError` where a matrix is not its own transpose, by more than the rounding of float32."""
+    off = np.abs(turned) > LOPSIDED * sizes
+    if bool(off.any()):
+        at = int(np.argmax(off))
+        raise DataError(
+            f"the matrix is not symmetric: row {at} and column {at} differ, and so do {int(off.sum()):,} of "
+            f"{len(off):,} rows from their columns, or more; make it symmetric first (nmfkit convert --similarity "
+            "graph SRC DST.zarr), or use a model for any matrix, as nmf"
+        )
+
+
+def _refuse(x: Block, low: float, high: float, *, signed: bool) -> None:
     # Two numbers decide; the search for the place runs only in a block that is bad.
-    if low >= 0 and high < np.inf:
+    if (low > -np.inf if signed else low >= 0) and high < np.inf:
         return
     v = x.values
-    for what, bad in (("NaN", np.isnan(v)), ("an infinite value", np.isinf(v)), ("a negative entry", v < 0)):
+    faults = [("NaN", np.isnan(v)), ("an infinite value", np.isinf(v))]
+    for what, bad in faults if signed else [*faults, ("a negative entry", v < 0)]:
         if bool(bad.any()):
             at = int(np.argmax(bad.ravel()))
             (row, column), value = x.place(at), float(x.values.ravel()[at])

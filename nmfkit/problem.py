@@ -29,7 +29,7 @@ class Problem:
     rule: Any = "auto"
     reg_w: tuple[Any, ...] = ()
     reg_h: tuple[Any, ...] = ()
-    init: Any = "random"
+    init: Any = "auto"
     pilot: str = "auto"
     seed: int = 0
     max_sweeps: int = 200
@@ -111,9 +111,9 @@ def part_text(part: Any) -> str:
     return str(PartText.parse(part)) if isinstance(part, str) else repr(part)
 
 
-def is_auto(rule: Any) -> bool:
-    """Whether the rule is left to nmfkit."""
-    return isinstance(rule, str) and canonical(rule) == "auto"
+def is_auto(part: Any) -> bool:
+    """Whether the part, a rule or a start, is left to nmfkit."""
+    return isinstance(part, str) and canonical(part) == "auto"
 
 
 def _whole(value: Any, least: int) -> bool:

@@ -20,13 +20,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nmfkit.blocks import Array, Block, Dense, Linear, Transposed
-from nmfkit.check import Resolved, model_of
+from nmfkit.check import Resolved
 from nmfkit.errors import UsageError
 from nmfkit.executors.passes import Beside, passed
 from nmfkit.loop import concluded, iterate
 from nmfkit.lowrank import LowRank, formed
 from nmfkit.probe import Probe
 from nmfkit.protocols import Advance, Executor, Rows, RowStore, Shared, Stats, Step, Sweep, UpdateRule
+from nmfkit.ways import model_of
 
 ROWS = "sketch"
 """The name of the rows of A."""

@@ -20,13 +20,14 @@ class Given:
     """Starting factors as given: `w` (m, r), `h` (r, n); the missing one comes from `other`, an `Initializer`.
 
     `other` is None where the model takes none, which `refuse_unused` is for.
-    Where the problem has several `layers`, they are those of the first one.
+    Where the problem has several `layers`, they are those of the first one; entries may be negative if `signed`.
     """
 
     w: Array | None
     h: Array | None
     other: Any
     layers: int = 1
+    signed: bool = False
 
     makes_zeros: ClassVar[bool] = False
 
@@ -65,6 +66,6 @@ class Given:
         low = float(np.min(factor))
         if not np.any(factor):
             return [f"starting factor {name} is all zero, which no rule can leave"]
-        if not (low >= 0 and np.isfinite(np.max(factor))):
+        if not np.isfinite([low, np.max(factor)]).all() or (low < 0 and not self.signed):
             return [f"starting factor {name} holds negative or non-finite entries"]
         return []

@@ -1,4 +1,4 @@
-"""Additive statistics: sums of nested dicts, tuples and lists of numbers, arrays and low-rank products.
+"""Additive statistics: sums of nested dicts, tuples and lists of numbers, arrays, low-rank products and rows.
 
 Arrays are accumulated in float64, whatever the precision of the data.
 """
@@ -28,6 +28,29 @@ class Least:
             return Least(min(self.value, other.value))
         beside = None if self.beside is None else np.where(self.value <= other.value, self.beside, other.beside)
         return Least(np.minimum(self.value, other.value), beside)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Rows of a matrix as a statistic: the sum of two has the rows of both, whatever their order.
+
+    `pieces` are runs of rows with the number of the first one. It is for a factor of few columns, which then is in
+    one place as a whole.
+    """
+
+    pieces: tuple[tuple[int, Any], ...]
+
+    @classmethod
+    def of(cls, first: int, rows: Any) -> Gathered:
+        """The rows (k, r) from number `first` on."""
+        return cls(((first, rows),))
+
+    def __add__(self, other: Gathered) -> Gathered:
+        return Gathered(self.pieces + other.pieces)
+
+    def whole(self) -> Any:
+        """All rows in their order (m, r)."""
+        return np.concatenate([rows for _, rows in sorted(self.pieces, key=lambda piece: piece[0])])
 
 
 def widen(stats: Any) -> Any:

@@ -46,8 +46,8 @@ CONTRACTS = {
     ("kind", "text", "law"),
     [
         pytest.param(kind, text, law, id=f"{kind}-{text}-{law.removeprefix('test_')}")
-        for kind, text in CONTRACTS
-        for law in contract_for(kind).laws()
+        for (kind, text), contract in CONTRACTS.items()
+        for law in contract.laws()
     ],
 )
 def test_registered(kind, text, law):

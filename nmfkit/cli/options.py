@@ -173,7 +173,7 @@ class FitOptions:
     ] = None
     init: Annotated[
         str | None,
-        _option("--init", metavar="PART", help="Starting point: random, nndsvd, … Default: random."),
+        _option("--init", metavar="PART", help="Starting point: random, nndsvd, … Default: the model's (auto)."),
     ] = None
     pilot: Annotated[
         str | None,

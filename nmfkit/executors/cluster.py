@@ -33,6 +33,7 @@ from nmfkit.executors.rows import ResidentRows
 from nmfkit.executors.turns import Turn, conclude_turn
 from nmfkit.executors.waiting import Stranded, cancel, live_workers, settled
 from nmfkit.executors.worker import (
+    INLINE,
     PLUGIN,
     Errand,
     Outcome,
@@ -46,9 +47,6 @@ from nmfkit.executors.worker import (
 )
 from nmfkit.loop import Watcher, aged, is_parted, is_phased, unparted
 from nmfkit.protocols import Advance, Model, Parted, RowStore, Shared, Source, Stats, Step
-
-INLINE = 2**16
-"""Bytes of a step or a shared state that goes along with the tasks; a larger one is a blob."""
 
 
 class Held:
@@ -96,6 +94,7 @@ class ClusterExecutor:
         self._stale: list[str] = []
         self._workers: dict[str, int] = {}
         self._dropped: list[StateName] = []
+        self._between: list[Held] = []
         client.register_plugin(Shelf(), name=PLUGIN)
         self._watcher = watcher or Watcher()
         self._progress = Progress(client, self.run, self._watcher)
@@ -166,16 +165,20 @@ class ClusterExecutor:
         """Rows and state after the passes that come before `local`, and how the shards of those went."""
         so_far, reports = RowsSoFar(self._within_reach(rows) or rows), tuple[Any, ...]()
         there: Passed = self._alone(first_pass, model, before)
+        self._between = []
         while there.due is not None:
             errand = self._errand(self._packed(there.due.step), there.due.shared, data=there.due.data, tiles=True)
+            # Kept until the sweep is over, and with it the state before, which a task may be run again from.
+            self._between.append(self._held())
             there = self._pass(errand, model, there.state, so_far.rows)
             so_far.take(self._rows(errand, there.names), there.names)
             reports += there.reports
         return so_far.rows, there.state, reports
 
     def _pass(self, errand: Errand, model: Parcel, state: Changed, rows: RowStore) -> Passed:
+        place = self._between[-1].name
         passed: Passed = self._swept(
-            errand, rows, lambda sums: self._task(conclude_pass, model, state, *sums, of=errand)
+            errand, rows, lambda sums: self._task(conclude_pass, model, state, place, *sums, of=errand)
         )
         return passed
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
-from nmfkit.executors.worker import Parcel, Partial, ShardReport, StateName, merge
+from nmfkit.executors.worker import INLINE, Parcel, Partial, ShardReport, StateName, merge
 from nmfkit.protocols import Phased, Shared
 
 
@@ -60,12 +60,23 @@ def first_pass(model: Parcel, base: Parcel | StateName) -> Passed:
     return _next(model.open(), opened, base, opened)
 
 
-def conclude_pass(model: Parcel, state: Changed, *partials: Partial) -> Passed:
-    """The state after a pass, from its sums, and the next pass."""
+def conclude_pass(model: Parcel, state: Changed, place: StateName, *partials: Partial) -> Passed:
+    """The state after a pass, from its sums, and the next pass; a state of large changes is written to `place`."""
     total, phased = merge(*partials), model.open()
     opened: Shared = state.base.open()
     after = phased.after(state.over(opened), total.stats)
-    return _next(phased, after, state.base, opened)._replace(names=total.names, reports=total.reports)
+    base: Parcel | StateName = state.base
+    if size_of(Changed.of(after, base, opened).changes) > INLINE:
+        place.write(after)
+        base, opened = place, after
+    return _next(phased, after, base, opened)._replace(names=total.names, reports=total.reports)
+
+
+def size_of(value: Any) -> int:
+    """Bytes of the arrays in a nest of dicts, tuples and lists."""
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return sum(map(size_of, value)) if isinstance(value, tuple | list) else int(getattr(value, "nbytes", 0))
 
 
 def _next(model: Phased, state: Shared, base: Parcel | StateName, opened: Shared) -> Passed:

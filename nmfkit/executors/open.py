@@ -70,7 +70,7 @@ def _announcing(watcher: Watcher) -> Iterator[None]:
 
 
 @contextmanager
-def spread(machine: Machine, *, out: str | os.PathLike[str], watcher: Watcher) -> Iterator[Each]:
+def spread(machine: Machine, *, out: str | os.PathLike[str] | None, watcher: Watcher) -> Iterator[Each]:
     """What runs independent calls that write `out`: this process, or workers that share its folder."""
     if machine.is_here:
         yield serially

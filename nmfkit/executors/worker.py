@@ -30,6 +30,8 @@ from nmfkit.protocols import RowStore, Shared, Source, Stats
 from nmfkit.stats import widen
 
 PLUGIN = "nmfkit"
+INLINE = 2**16
+"""Bytes of a step or a shared state that goes along with the tasks; a larger one is a blob."""
 CACHE_SHARE = 0.4
 """Part of a worker's memory that the blocks of all fits together may take."""
 IDLE = 600.0

@@ -100,6 +100,81 @@ class Guarded(Protocol):
 
 
 @runtime_checkable
+class KeepsBest(Protocol):
+    """a model whose sweeps need not each lower the objective, so that the best one so far is what counts.
+
+    A sweep above the best does not count: its record repeats the best, whose rows and state stand, and the fit goes on
+    from its `following` all the same. The rows that the next sweep gets are those of the best, so the state holds all
+    that such a fit goes on from.
+    """
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """a model whose last sweep is another one: it makes the factors that a fit returns of those that it goes on from.
+
+    It follows on the reason to stop, and its objective is the last record.
+    """
+
+    @property
+    def closes(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def closing_state(self, shared: Shared) -> Shared:
+        """The state to close with, from the one that the next sweep would start from."""
+        ...
+
+    def closing(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """One block of the last sweep, with that state: the rows to return, and stats for `objective`.
+
+        Rows under other names, with a dot, are for going on from; the state to go on from is kept as it is.
+        """
+        ...
+
+    def objective(self, shared: Shared, stats: Stats) -> float:
+        """As that of any model, here of the rows of a closing sweep."""
+        ...
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """a model whose first sweeps prepare those after them: an objective that stands still meanwhile is no end."""
+
+    @property
+    def least_sweeps(self) -> int:
+        """How many; whether a fit has converged is asked of later sweeps alone."""
+        ...
+
+
+@runtime_checkable
+class OwnRules(Protocol):
+    """a model with update rules of its own kind."""
+
+    rule_type: ClassVar[type]
+    """The protocol that its rules have."""
+
+    @classmethod
+    def adopted(cls, rule: Any) -> Any:
+        """A rule of the kind that any model may take as this one uses it; None where it cannot."""
+        ...
+
+
+@runtime_checkable
+class Cautions(Protocol):
+    """a model that knows of problems which are allowed, and seldom end well."""
+
+    def cautions(self, initializer: Initializer, shape: tuple[int, int]) -> Sequence[str]:
+        """What to tell of a fit to a matrix of this shape from that starting point, a sentence each."""
+        ...
+
+
+@runtime_checkable
 class SweepsToStart(Protocol):
     """a model whose start takes sweeps over X of its own."""
 

@@ -67,7 +67,7 @@ def consensus(
     rule: Any = "auto",
     reg_w: Any = (),
     reg_h: Any = (),
-    init: Any = "random",
+    init: Any = "auto",
     pilot: str | int = "auto",
     seed: int = 0,
     max_sweeps: int = SWEEPS,

@@ -83,7 +83,7 @@ def select_rank(
     rule: Any = "auto",
     reg_w: Any = (),
     reg_h: Any = (),
-    init: Any = "random",
+    init: Any = "auto",
     pilot: str | int = "auto",
     seed: int = 0,
     max_sweeps: int = SWEEPS,

@@ -21,7 +21,7 @@ from nmfkit.executors.open import executing
 from nmfkit.interrupts import noticed
 from nmfkit.loop import Watcher
 from nmfkit.origin import changed_versions, describe_data
-from nmfkit.probe import Probe, survey
+from nmfkit.probe import Expected, Probe, survey
 from nmfkit.problem import Problem
 from nmfkit.protocols import HasGram, Source
 from nmfkit.selection.job import Job, Setting
@@ -136,7 +136,7 @@ def _look(setting: Setting, machine: Machine, watcher: Watcher) -> Probe:
     resolved, source = setting.resolved(setting.problem), setting.known
     with executing(source, resolved, machine, watcher=watcher) as executor:
         watcher.stage("probe")
-        probe = survey(executor.sweep, executor.source)
+        probe = survey(executor.sweep, executor.source, expected=Expected.by(resolved.model))
     check_data(resolved, probe, source.dtype)
     watcher.found(probe)
     for sentence in probe.notes():

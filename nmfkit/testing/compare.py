@@ -8,6 +8,7 @@ import numpy as np
 
 from nmfkit.blocks import Array, Block, Dense
 from nmfkit.lowrank import LowRank
+from nmfkit.stats import Gathered, Least
 
 
 def assert_close(left: Any, right: Any, what: str, *, rtol: float = 1e-9, atol: float = 0.0) -> None:
@@ -20,6 +21,10 @@ def assert_close(left: Any, right: Any, what: str, *, rtol: float = 1e-9, atol: 
         assert len(left) == len(right), f"{what}: {len(left)} and {len(right)} parts"
         for i, (a, b) in enumerate(zip(left, right, strict=True)):
             assert_close(a, b, f"{what}[{i}]", rtol=rtol, atol=atol)
+    elif isinstance(left, Gathered):
+        assert_close(left.whole(), right.whole(), what, rtol=rtol, atol=atol)
+    elif isinstance(left, Least):
+        assert_close((left.value, left.beside), (right.value, right.beside), what, rtol=rtol, atol=atol)
     elif left is None or isinstance(left, str):
         assert left == right, f"{what}: {left!r} and {right!r}"
     else:

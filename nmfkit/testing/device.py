@@ -17,7 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from nmfkit.blocks import CSR, Array, Dense
 from nmfkit.lowrank import LowRank
-from nmfkit.stats import Least
+from nmfkit.stats import Gathered, Least
 from nmfkit.testing.device_functions import ATTRIBUTES, DESCRIBING, FUNCTIONS, METHODS
 from nmfkit.weighed import Weighed
 
@@ -179,6 +179,8 @@ def _carried(value: Any, leaf: _Leaf) -> Any:
         return LowRank(leaf(value.u), leaf(value.v))
     if isinstance(value, Least):
         return Least(leaf(value.value), leaf(value.beside))
+    if isinstance(value, Gathered):
+        return Gathered(tuple((first, leaf(rows)) for first, rows in value.pieces))
     if isinstance(value, dict):
         return {name: _carried(part, leaf) for name, part in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):

@@ -19,8 +19,9 @@ from nmfkit.blocks import Array, Block, Dense
 from nmfkit.check import Resolved
 from nmfkit.executors.passes import passed
 from nmfkit.executors.rows import ResidentRows
-from nmfkit.loop import is_parted
+from nmfkit.loop import is_parted, keeps_best
 from nmfkit.lowrank import LowRank
+from nmfkit.probe import Expected
 from nmfkit.problem import Problem
 from nmfkit.protocols import Calibrates, HasScale, Rows, RowStore, Shared, Stats, Step
 from nmfkit.result import Result
@@ -57,7 +58,12 @@ def posed(draw: Any, contract: ModelContract, *, convex: bool = False) -> tuple[
     loss = resolved.ingredients.loss
     positive = loss is not None and loss.needs_positive
     x = draw(some.matrices(positive=positive, scales=(1.0, 1e3), shape=(draw(st.integers(2, 7)), draw(some.sides))))
-    return Posed(resolved), some.with_something(x)
+    return Posed(resolved), _expected(some.with_something(x), resolved.model)
+
+
+def _expected(x: Array, model: Any) -> Array:
+    """`x` as the model expects its matrix: the similarities of its rows where that is symmetric."""
+    return x @ x.T if Expected.by(model).symmetric else x
 
 
 def after_passes(model: Any, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Shared]:
@@ -86,10 +92,15 @@ class ModelContract(Contract):
     ranks: tuple[tuple[int, ...], ...] = ((2,), (3, 2))
     """Ranks that are tried; those that the model refuses are left out."""
 
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Fields of `Problem` that all problems have."""
+        return {}
+
     @cached_property
     def problems(self) -> list[Resolved]:
         """Every combination of registered parts that the model accepts, one kind of part varied at a time."""
-        base: dict[str, Any] = {"model": self.part, "max_sweeps": 4, "tol": 0.0}
+        base: dict[str, Any] = {"model": self.part, "max_sweeps": 4, "tol": 0.0, **self.fixed}
         varied: list[dict[str, Any]] = [{}]
         varied += [{"loss": loss, "rule": rule} for loss in texts("loss") for rule in ("auto", *texts("rule"))]
         for mix in regularizer_mixes()[1:]:
@@ -97,7 +108,9 @@ class ModelContract(Contract):
                 {"loss": loss, "reg_w": w, "reg_h": h} for loss in CONVEX for w, h in ((mix, ()), ((), mix), (mix, mix))
             ]
         tried = [
-            Problem(**base, **fields, ranks=ranks, named=frozenset(fields)) for fields in varied for ranks in self.ranks
+            Problem(**base, **fields, ranks=ranks, named=frozenset(fields))
+            for fields in ([{}] if self.fixed else varied)
+            for ranks in self.ranks
         ]
         found = [resolved for problem in tried if (resolved := resolved_or_none(problem)) is not None]
         assert found, "the model accepts no combination of registered parts"
@@ -148,9 +161,12 @@ class ModelContract(Contract):
     @law(posed)
     def test_factors_are_factors(self, drawn: Any) -> None:
         resolved, x = drawn[0].resolved, drawn[1]
+        expected = Expected.by(resolved.model)
+        of_any_sign = expected.signed and not expected.symmetric  # components, as those of X are
         for name, f in self.fit(resolved, x).factors.items():
             assert np.isfinite(f).all(), f"{name} is not finite"
-            assert (f >= 0).all(), f"{name} has negative entries"
+            free = of_any_sign and name not in resolved.model.row_factors
+            assert free or (f >= 0).all(), f"{name} has negative entries"
             assert f.dtype == x.dtype, f"{name} is {f.dtype}"
 
     @law(posed)
@@ -168,7 +184,7 @@ class ModelContract(Contract):
     @law(posed, st.data(), examples=2)
     def test_objective_never_rises(self, drawn: Any, more: Any) -> None:
         resolved, x = drawn[0].resolved, drawn[1]
-        if not getattr(resolved.ingredients.rule, "monotone", True):
+        if not getattr(resolved.ingredients.rule or resolved.model, "monotone", True) and not keeps_best(resolved.model):
             return
         chunks = more.draw(some.chunkings(len(x)), label="chunks")
         result = self.fit(resolved, Chunked(x, chunks), changes={"max_sweeps": 8})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from nmfkit.errors import UsageError
 from nmfkit.hookspecs import KINDS, ReaderSpec
+from nmfkit.parts import PartText
 from nmfkit.registry import Registered, registry
 
 if TYPE_CHECKING:
@@ -50,7 +52,16 @@ def contract_for(kind: str) -> type[Contract]:
 
 def contract_of(kind: str, text: str) -> Contract:
     """The contract of one example of a registered part, ready to run."""
+    if own := _own_contract(kind, text):
+        return own.of(lambda: text)
     return contract_for(kind).of(lambda: _made(kind, text))
+
+
+def _own_contract(kind: str, text: str) -> type[Contract] | None:
+    """The contract that the part names itself, where it does."""
+    spec = None if kind == "reader" else registry().get(kind, PartText.parse(text).name).spec
+    named = getattr(spec, "contract", "")
+    return resolve_name(named) if named else None
 
 
 def _made(kind: str, text: str) -> Any:
