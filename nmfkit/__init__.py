@@ -23,6 +23,7 @@ _HOMES = {
     "plugins": "nmfkit.api",
     "open_source": "nmfkit.sources",
     "convert": "nmfkit.api",
+    "similarity": "nmfkit.affinity.similarity",
     "select_rank": "nmfkit.selection.select",
     "Selection": "nmfkit.selection.select",
     "consensus": "nmfkit.selection.consensus",
@@ -78,10 +79,12 @@ __all__ = [
     "plugins",
     "resume",
     "select_rank",
+    "similarity",
     "transform",
 ]
 
 if TYPE_CHECKING:
+    from nmfkit.affinity.similarity import similarity
     from nmfkit.api import convert, explain, fit, load, plugins, resume, transform
     from nmfkit.errors import (
         Caution,

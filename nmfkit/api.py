@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -22,7 +21,7 @@ from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
 from nmfkit.levels import at_every_level, by_name
 from nmfkit.lifecycle import attended
-from nmfkit.loop import Watcher, least_sweeps, reason_to_stop
+from nmfkit.loop import Gauge, Watcher, reason_to_stop
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.pilot import pilot_share, piloted
 from nmfkit.probe import Expected, Probe, survey
@@ -211,8 +210,8 @@ def resume(
     problem = problem.replace(**{name: value for name, value in changes.items() if value is not None})
     resolved = resolve(problem)
     state = store.restore()
-    least = least_sweeps(resolved.model)
-    if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0, least):
+    gauge = Gauge.of(resolved.model, state.following)
+    if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0, gauge):
         return load(path, storage_options=storage_options)
     data = attributes["source"]["uri"] if x is None else x
     source = reopen(attributes["source"], x, key, problem, _of_source(data, storage_options, path), mask, weights)

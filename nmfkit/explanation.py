@@ -17,7 +17,7 @@ from nmfkit.executors.open import local_plan
 from nmfkit.executors.plan import Plan, size_text
 from nmfkit.pilot import pilot_rows
 from nmfkit.problem import Problem, part_text
-from nmfkit.protocols import HasLevels, Source, SweepsToStart
+from nmfkit.protocols import Gathers, HasLevels, Source, SweepsToStart
 from nmfkit.sketch import Sketches
 from nmfkit.sources.observed import describe_observed, observed_text, open_observed
 
@@ -93,6 +93,14 @@ class Explanation:
         return (float(entries) * sum(ranks) + inner) * (8 if model.elementwise else 4)
 
     @property
+    def gathered_bytes(self) -> int:
+        """Bytes of the rows of a factor that the model brings together in one place, 0 where it never does."""
+        model, s = self.resolved.model, self.source
+        if not isinstance(model, Gathers):
+            return 0
+        return int(s["shape"][0] * max(self.resolved.problem.ranks) * np.dtype(s["dtype"]).itemsize)
+
+    @property
     def start_sweeps(self) -> int:
         """The most sweeps over X that the model's start takes, beside those of the initializer."""
         model = self.resolved.model
@@ -111,6 +119,7 @@ class Explanation:
             "crew": self.crew,
             "pilot_rows": self.pilot_rows,
             "start_sweeps": self.start_sweeps,
+            "gathered_bytes": self.gathered_bytes,
             "forecast": None if self.forecast is None else self.forecast.as_dict(),
         }
 
@@ -175,8 +184,18 @@ class Explanation:
             f"  work per sweep   {_scaled(self.operations_per_sweep)} operations",
             f"  memory           budget {size_text(p.memory)}{each}: shared factors and statistics "
             f"{size_text(p.shared_bytes)}, W {size_text(p.rows_bytes)} {where}",
+            *self._gathered(),
             *([] if self.forecast is None else self.forecast.lines()),
         ]
+
+    def _gathered(self) -> list[str]:
+        """The bound of what is brought together, where a model needs all rows of a factor."""
+        model, m = self.resolved.model, self.source["shape"][0]
+        if not isinstance(model, Gathers):
+            return []
+        often = f", {model.gathers} times a sweep" if model.gathers > 1 else " a sweep"
+        width, size = max(self.resolved.problem.ranks), size_text(self.gathered_bytes)
+        return [f"  gathered         all rows of a factor, {m:,} × {width}: {size}{often}"]
 
     def _notes(self) -> list[str]:
         notes = list(self.cautions)

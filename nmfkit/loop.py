@@ -18,6 +18,7 @@ from nmfkit.protocols import (
     Closes,
     Executor,
     Guarded,
+    HasUnfitted,
     KeepsBest,
     Model,
     Parted,
@@ -102,7 +103,8 @@ def iterate(
     records = list(history)
     kept = current
     closing = is_closing(model)
-    reason = reason_to_stop(problem, records, 0.0, least_sweeps(model)) if closing and records else None
+    gauge = Gauge.of(model, executor.fetch(shared))
+    reason = reason_to_stop(problem, records, 0.0, gauge) if closing and records else None
     while True:
         number = records[-1].sweep + 1 if records else 0
         if closes := closing and (reason is not None or number >= problem.max_sweeps):
@@ -120,7 +122,7 @@ def iterate(
                 "try dtype float64, or another starting point"
             )
         records.append(Record(number, objective, before + clock() - started))
-        reason = reason or reason_to_stop(problem, records, clock() - started, least_sweeps(model))
+        reason = reason or reason_to_stop(problem, records, clock() - started, gauge)
         stopped_by = reason if closes or not closing else None
         yield State(rows, kept, new.following, tuple(records), stopped_by)
         if stopped_by:
@@ -146,12 +148,34 @@ def keeps_best(model: Model) -> bool:
 
 def _worse(model: Model, objective: float, records: list[Record], closes: bool) -> bool:
     """Whether a sweep is not the best so far, where the best one counts."""
-    return not closes and keeps_best(model) and bool(records) and math.isfinite(objective) and objective > records[-1].objective
+    counts = closes or not records or not keeps_best(model) or not math.isfinite(objective)
+    return not counts and objective > records[-1].objective
 
 
-def least_sweeps(model: Model) -> int:
-    """How many sweeps of `model` say nothing about whether its fit has converged."""
-    return int(getattr(model, "least_sweeps", 0))
+@dataclass(frozen=True)
+class Gauge:
+    """By what it is judged whether a fit has converged.
+
+    The first `least` sweeps say nothing. `unfitted` is the objective of no factors at all, where a model says so: then
+    a decrease is small to what the factors explain, too, where that is less than the objective.
+    """
+
+    least: int = 0
+    unfitted: float = math.inf
+
+    @classmethod
+    def of(cls, model: Model, shared: Shared) -> Gauge:
+        """That of `model` for the data of a state."""
+        unfitted = model.unfitted(shared) if isinstance(model, HasUnfitted) else math.inf
+        return cls(int(getattr(model, "least_sweeps", 0)), unfitted)
+
+    def size(self, objective: float) -> float:
+        """What a decrease of the objective is compared with."""
+        return min(abs(objective), abs(self.unfitted - objective))
+
+
+PLAIN = Gauge()
+"""That of most models."""
 
 
 def is_phased(model: Model) -> TypeGuard[Phased]:
@@ -271,19 +295,16 @@ def _in_range(update: Callable[[], Shared]) -> Shared:
         ) from error
 
 
-def reason_to_stop(problem: Problem, records: list[Record], seconds: float, least: int = 0) -> str | None:
-    """ "converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone.
-
-    Only sweeps from number `least` on say whether a fit has converged.
-    """
+def reason_to_stop(problem: Problem, records: list[Record], seconds: float, gauge: Gauge = PLAIN) -> str | None:
+    """ "converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone."""
     last = records[-1]
     if last.sweep >= problem.max_sweeps:
         return "max-sweeps"
     if problem.time_limit is not None and seconds >= problem.time_limit:
         return "time-limit"
-    if problem.tol > 0 and len(records) > WINDOW + least:
+    if problem.tol > 0 and len(records) > WINDOW + gauge.least:
         earlier = records[-1 - WINDOW].objective
-        if earlier - last.objective <= problem.tol * abs(last.objective):
+        if earlier - last.objective <= problem.tol * gauge.size(last.objective):
             return "converged"
     return None
 

@@ -98,7 +98,7 @@ def arguments(factory: Callable[..., Any], text: PartText, *, what: str, taken: 
     faults: list[str] = []
     written = _written(text, free, faults)
     converted: dict[str, Any] = {}
-    hints = _hints(factory)
+    hints = _hints(factory) if written else {}
     for name, content in written.items():
         try:
             converted[name] = convert(content, hints.get(name, str))

@@ -114,7 +114,7 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
     at, low = _lowest(x, found)
     return {}, {
         **_observed(x, sized.rows),
-        **(_turned(x, shared["signs"]) if shared["symmetric"] else {}),
+        **(_turned(x, sized, shared["signs"]) if shared["symmetric"] else {}),
         "total": float(np.sum(per_row)),
         "squares": found.squares,
         "nonzero": float(found.positive),
@@ -128,15 +128,13 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
     }
 
 
-def _turned(x: Block, signs: Array) -> dict[str, Array]:
-    """What is added up to (Xᵀ − X) s and to |X| 1 + |Xᵀ| 1 for a vector of signs s (n, 1)."""
+def _turned(x: Block, sized: _Totals, signs: Array) -> dict[str, Array]:
+    """What is added up to (Xᵀ − X) s for a vector of signs s (n, 1), and to |X| 1 + |Xᵀ| 1."""
     first, m = x.first, x.shape[0]
-    difference = x.tdot(signs[first : first + m])[:, 0]
+    difference, sizes = x.tdot(signs[first : first + m])[:, 0], np.array(sized.columns, dtype=np.float64)
     difference[first : first + m] -= x.dot(signs)[:, 0]
-    sizes, one = x.like(np.abs(x.values)), np.abs(signs)
-    total = sizes.tdot(one[:m])[:, 0]
-    total[first : first + m] += sizes.dot(one)[:, 0]
-    return {"turned": difference, "turned.sizes": total}
+    sizes[first : first + m] += sized.rows
+    return {"turned": difference, "turned.sizes": sizes}
 
 
 class _Totals(NamedTuple):

@@ -18,9 +18,10 @@ class Problem:
     """A factorization problem and how to stop, independent of the data and of the machine.
 
     Parts are texts (`"beta:0.5"`, `"l1:0.1"`) or part objects of one's own. `ranks` holds one rank, or one for
-    each layer. `tol` stops the fit when ten sweeps lower the objective by less than this fraction of it; `dtype`
-    None keeps float32 data in float32 and computes in float64 otherwise. `time_limit` is in seconds. `pilot` says how
-    many rows are fitted first to give all of them a start: "auto", "none", or a number.
+    each layer. `tol` stops the fit when ten sweeps lower the objective by less than this fraction of it, or of what the
+    factors explain where a model says that this is less; `dtype` None keeps float32 data in float32 and computes in
+    float64 otherwise. `time_limit` is in seconds. `pilot` says how many rows are fitted first to give all of them a
+    start: "auto", "none", or a number.
     """
 
     model: Any = "nmf"

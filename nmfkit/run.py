@@ -18,7 +18,7 @@ from nmfkit.errors import Interrupted, NmfkitError, StoreError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.interrupts import deferred, raise_if_missed
-from nmfkit.loop import State, Watcher, is_open, iterate, reason_to_stop, reopened
+from nmfkit.loop import Gauge, State, Watcher, is_open, iterate, reason_to_stop, reopened
 from nmfkit.protocols import Executor, RowStore, Shared, Source
 from nmfkit.result import Result
 from nmfkit.sources.staging import check_output, local_path
@@ -107,8 +107,9 @@ class Run:
 
     def go_on(self, state: State) -> Result:
         """Fit on from a state, unless it is at its end by the problem's present limits."""
-        done = not is_open(self.resolved.model, state)
-        reason = reason_to_stop(self.resolved.problem, list(state.history), 0.0) if done else None
+        model = self.resolved.model
+        done, gauge = not is_open(model, state), Gauge.of(model, state.following)
+        reason = reason_to_stop(self.resolved.problem, list(state.history), 0.0, gauge) if done else None
         if reason is None:
             state = self._loop(state.rows, state.following, state)
         return self._finish(replace(state, stopped_by=reason or state.stopped_by))

@@ -49,8 +49,11 @@ class Gathered:
         return Gathered(self.pieces + other.pieces)
 
     def whole(self) -> Any:
-        """All rows in their order (m, r)."""
-        return np.concatenate([rows for _, rows in sorted(self.pieces, key=lambda piece: piece[0])])
+        """All rows in their order (m, r), in one array that cannot be changed."""
+        rows = np.concatenate([rows for _, rows in sorted(self.pieces, key=lambda piece: piece[0])])
+        if isinstance(rows, np.ndarray):
+            rows.flags.writeable = False  # so that kernels may keep what they make of it from block to block
+        return rows
 
 
 def widen(stats: Any) -> Any:

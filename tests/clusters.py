@@ -26,7 +26,7 @@ from zarr.storage import LocalStore
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a test gives up waiting."""
 RNG = np.random.default_rng(3)
 COUNTS = RNG.poisson(RNG.gamma(0.5, 2.0, (2400, 4)) @ RNG.gamma(0.5, 2.0, (4, 400))).astype(float)

@@ -1,4 +1,4 @@
-"""Hypothesis without a clock and with the same cases in every run; where the data sets are."""
+"""Hypothesis without a clock and with the same cases in every run; processes and threads; where the data sets are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+# Tests in a process a core leave no cores for threads of linear algebra. Processes that this one starts inherit it;
+# where all tests run in this one, it may have come too late, and threads are welcome.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Other plugins of this environment have tests of their own.
 os.environ.setdefault("NMFKIT_PLUGINS", "nmfkit")
 
@@ -23,6 +27,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
+MOST_PROCESSES = 4
+"""Tests start clusters of their own: more processes than these would want memory."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes run the tests: one a core for all of them, none but this for those asked for by name."""
+    if config.args != config.getini("testpaths"):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES) if cores > 1 else 0
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def problems(draw, beta):
     return x, ranks, model, options
 
 
-@pytest.mark.parametrize("examples", [12, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [8, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("beta", BETAS, ids="{:.3g}".format)
 def test_laws_hold_for_awkward_data(beta, examples):
     @settings(max_examples=examples)

@@ -134,7 +134,7 @@ def test_a_worker_killed_costs_nothing_but_time(crew, stored, whole, tmp_path, m
 
 
 def test_all_workers_killed_at_once_cost_nothing_but_time(stored, whole, tmp_path):
-    with cluster() as client, deadline(20):
+    with cluster() as client, deadline():
         before = set(client.nthreads())
         trap(client, "write", r"rows/\d+/", kill(), skip=10)
         assert_identical(fitted(stored, tmp_path / "run.zarr", client), whole)
@@ -144,7 +144,7 @@ def test_all_workers_killed_at_once_cost_nothing_but_time(stored, whole, tmp_pat
 def test_a_worker_that_comes_back_alone_under_its_address_does_the_others_part(stored, whole, tmp_path):
     (tmp_path / "site").mkdir()
     ports = [free_port(), free_port()]
-    with Site(tmp_path / "site") as site, deadline(30):
+    with Site(tmp_path / "site") as site, deadline():
         workers = [site.worker(port=port) for port in ports]
         with site.client(2) as client:
             trap(client, "write", r"rows/\d+/", kill(), skip=10)
@@ -163,7 +163,7 @@ def test_a_worker_that_comes_back_alone_under_its_address_does_the_others_part(s
 
 @SLOW
 def test_the_only_worker_killed_costs_nothing_but_time(stored, tmp_path):
-    with cluster(1) as client, deadline(20):
+    with cluster(1) as client, deadline():
         undisturbed = fitted(stored, None, client)
         trap(client, "write", r"rows/\d+/", kill(), skip=10)
         assert_identical(fitted(stored, tmp_path / "run.zarr", client), undisturbed)

@@ -186,7 +186,7 @@ def test_a_fit_that_ended_goes_on_as_if_it_had_not(tmp_path, loss, reg):
     options = {**FIT, "loss": loss, "rule": "online", "reg_w": reg, "reg_h": reg}
     out = str(tmp_path / "run")
     nmfkit.fit(chunked(COUNTS), out=out, max_sweeps=3, **options)
-    for sweeps in range(4, 14):  # of the fit with HALS, one is undone
+    for sweeps in range(4, 14) if loss == "frobenius" else (4, 5, 8, 13):  # of the fit with HALS, one is undone
         resumed = nmfkit.resume(out, chunked(COUNTS), max_sweeps=sweeps, threads=1)
     same_fit(resumed, nmfkit.fit(chunked(COUNTS), max_sweeps=13, **options))
 

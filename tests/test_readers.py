@@ -281,7 +281,14 @@ def test_a_bad_cell_is_named_by_line_and_column(tmp_path, text, words):
         open_source(tmp_path / "x.csv")
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"1,2\n" * 1000)[:-9], gzip.compress(b"\xff\xfe1,2")])
+DAMAGED = {
+    "text": b"not gzip",
+    "cut off": gzip.compress(b"1,2\n" * 1000)[:-9],
+    "not text": gzip.compress(b"\xff\xfe1,2"),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_archive_is_refused(tmp_path, content):
     (tmp_path / "x.csv.gz").write_bytes(content)
     with pytest.raises(SourceError, match=r"x\.csv\.gz"):

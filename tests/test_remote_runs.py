@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from clusters import cluster
 from small import COUNTS, QUICK
 
 import nmfkit
@@ -24,9 +25,18 @@ def uri(tmp_path):
     return f"local://{tmp_path}/run.zarr"
 
 
-@pytest.mark.parametrize("place", [{}, {"workers": 2, "threads_per_worker": 1}], ids=["here", "workers"])
+@pytest.fixture(params=["here", "workers"])
+def place(request):
+    """What tells a fit where its work is done."""
+    if request.param == "here":
+        yield {}
+        return
+    with cluster() as client:
+        yield {"scheduler": client}
+
+
 def test_a_run_at_a_uri_is_that_in_a_folder(tmp_path, uri, place):
-    x = np.tile(COUNTS, (400, 1))
+    x = np.tile(COUNTS, (150, 1))
     nmfkit.convert(x, tmp_path / "x.zarr", chunk_mb=0.5)
     options = {"loss": "kl", "rank": 4, "tol": 0}
     whole = nmfkit.fit(tmp_path / "x.zarr", max_sweeps=6, **options, **place)

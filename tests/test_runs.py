@@ -328,12 +328,14 @@ def test_a_killed_process_leaves_a_run_that_continues_exactly(tmp_path, seconds)
     assert np.array_equal(resumed.w, whole.w)
 
 
-DIES = """
+MORTAL = """
 import os, sys
-import nmfkit
+import nmfkit, nmfkit.array_rows
+import numpy
 from zarr.storage import LocalStore
 
-left = int(sys.argv[1])
+nmfkit.fit(numpy.eye(4), rank=1, max_sweeps=1, threads=1)
+nmfkit.array_rows.CHUNK = 1024
 
 def dying(name):
     real = getattr(LocalStore, name)
@@ -349,22 +351,42 @@ def dying(name):
 
 for name in ("set", "delete", "delete_dir"):
     dying(name)
-nmfkit.resume("run.zarr", max_sweeps=9, threads=1)
-print(-left)
+for line in sys.stdin:
+    folder, left = line.split()
+    left, child = int(left), os.fork()
+    if child == 0:
+        os.chdir(folder)
+        nmfkit.resume("run.zarr", max_sweeps=9, threads=1)
+        open("writes", "w").write(str(-left))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
+"""Resumes the run of each folder it is told of, in a process that dies at a write. Each is a copy of the first one,
+which has imported what a fit needs."""
 
 
-def test_a_run_survives_death_at_any_write_of_a_resume(tmp_path, monkeypatch):
+@pytest.fixture
+def mortal(tmp_path):
+    """A function that resumes the run of a folder in a process that dies at a write: the exit status."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MORTAL], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+
+        def resumed(dies_at, folder):
+            parent.stdin.write(f"{folder.name} {dies_at}\n")
+            parent.stdin.flush()
+            return int(parent.stdout.readline())
+
+        yield resumed
+
+
+def test_a_run_survives_death_at_any_write_of_a_resume(tmp_path, monkeypatch, mortal):
     monkeypatch.setattr("nmfkit.array_rows.CHUNK", 1024)  # several chunks of rows
     np.save(tmp_path / "x.npy", X)
     options = {"rank": 4, "tol": 0, "threads": 1, "max_sweeps": 9}
     whole = nmfkit.fit(tmp_path / "x.npy", **options)
     nmfkit.fit(tmp_path / "x.npy", out=tmp_path / "start.zarr", **{**options, "max_sweeps": 5})
-
-    def resumed(dies_at, folder):
-        code = DIES.replace("import nmfkit", "import nmfkit, nmfkit.array_rows; nmfkit.array_rows.CHUNK = 1024")
-        command = [sys.executable, "-c", code, str(dies_at)]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
     def fresh(name):
         folder = tmp_path / name
@@ -372,12 +394,13 @@ def test_a_run_survives_death_at_any_write_of_a_resume(tmp_path, monkeypatch):
         shutil.copytree(tmp_path / "start.zarr", folder / "run.zarr")
         return folder
 
-    writes = int(resumed(10**6, fresh("count")).stdout) + 10**6
+    assert mortal(10**6, fresh("count")) == 0
+    writes = int((tmp_path / "count" / "writes").read_text()) + 10**6
     assert writes > 40
     for dies_at in sorted({*np.linspace(1, writes, 12).astype(int), *range(writes - 8, writes + 1)}):
         folder = fresh(str(dies_at))
-        assert resumed(dies_at, folder).returncode == 9
-        resumed(max(1, writes // 2), folder)  # and once more on the way back
+        assert mortal(dies_at, folder) == 9
+        mortal(max(1, writes // 2), folder)  # and once more on the way back
         end = nmfkit.resume(folder / "run.zarr", max_sweeps=9, threads=1)
         assert np.array_equal(end.w, whole.w), dies_at
         assert end.objective == whole.objective

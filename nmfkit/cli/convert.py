@@ -14,6 +14,12 @@ def convert(
     dst: Annotated[str, typer.Argument(metavar="DST.zarr", help="The zarr store to write.", show_default=False)],
     *,
     transpose: Annotated[bool, typer.Option("--transpose", help="Write the transpose.")] = False,
+    similarity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help="The similarity of the rows: knn, cosine, or graph (SRC is one).", show_default=False
+        ),
+    ] = None,
     dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="float32 or float64. Default: as in fit.")] = None,
     chunk_mb: Annotated[float, typer.Option(metavar="MB", help="Size of a chunk in MiB.")] = 8.0,
     overwrite: Annotated[bool, OVERWRITE] = False,
@@ -33,6 +39,7 @@ def convert(
             src,
             dst,
             transpose=transpose,
+            similarity=similarity,
             dtype=dtype,
             chunk_mb=chunk_mb,
             key=data.key,

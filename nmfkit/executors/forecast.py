@@ -18,8 +18,8 @@ from nmfkit.executors.machine import Machine
 from nmfkit.executors.open import executing
 from nmfkit.executors.plan import Plan, size_text
 from nmfkit.loop import Watcher
-from nmfkit.probe import survey
-from nmfkit.protocols import Source
+from nmfkit.probe import Expected, survey
+from nmfkit.protocols import Gathers, Source
 from nmfkit.sources.head import Head
 
 BLOCKS = 2
@@ -78,12 +78,16 @@ class Forecast:
 @contextmanager
 def forecasting(
     source: Source, resolved: Resolved, machine: Machine, out: Any = None, options: Mapping[str, Any] | None = None
-) -> Iterator[tuple[Plan, str, Forecast]]:
-    """The plan of a fit on the workers of `machine` to `out`, who they are, and the forecast."""
+) -> Iterator[tuple[Plan, str, Forecast | None]]:
+    """The plan of a fit on the workers of `machine` to `out`, who they are, and the forecast.
+
+    None for a model that brings all rows of a factor together: of some rows it can do nothing.
+    """
     listener = _Listener()
     with executing(source, resolved, machine, out=out, options=options, watcher=listener) as executor:
         assert isinstance(executor, ClusterExecutor)
-        yield executor.plan, listener.workers, forecast(executor, resolved)
+        told = None if isinstance(resolved.model, Gathers) else forecast(executor, resolved)
+        yield executor.plan, listener.workers, told
 
 
 class _Listener(Watcher):
@@ -113,7 +117,7 @@ def _measured(executor: ClusterExecutor, resolved: Resolved) -> Rates:
     plan = _head_plan(executor.plan)
     source = Head(executor.source, plan.bounds[-1][1])
     with executor.on(source, plan) as small:
-        probe = survey(small.sweep, source)
+        probe = survey(small.sweep, source, expected=Expected.of_rows(resolved.model))
         rows, shared = resolved.model.start(
             resolved.initializer, small.sweep, probe, resolved.problem.seed, source.dtype
         )

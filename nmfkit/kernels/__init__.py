@@ -7,16 +7,18 @@
 | `csr_tdot(values, indices, indptr, n, b)` | xᵀ b, (n, r) |
 | `csr_dense(values, indices, indptr, n)` | x, (rows, n) |
 | `hals(f, q, c, inner)` | sweeps of HALS over the columns of f, (rows, r) |
+| `nnls(q, c, start)` | argmin over f ≥ 0 of ½ f q fᵀ − f cᵀ for each row of c, (rows, r) |
 | `kl_split(x, y)` | Σ x ln(x/ŷ) − x; y becomes x/ŷ |
 | `beta_split(x, y, beta, pos, neg)` | Σ d_β(x, ŷ); ŷ^(β−1) and x ŷ^(β−2) |
 | `kl_rows(values, indices, indptr, w, h, left, right)` | Σ x ln(x/ŷ) − x, R hᵀ, Rᵀ w with R = x/ŷ on a CSR pattern |
 | `totals(x)` | sums, squares, count and range of a dense tile |
 | `tied_root(weight, slope, pull, reach)` | t with slope − pull/t + weight ln t = 0; None where it is no case for it |
 | `scd_rows(values, indices, indptr, w, h, sums, …)` | coordinate steps for KL in the rows of w |
+| `symmetric_cd(values, indices, indptr, h, inner)` | coordinate sweeps for ½ ‖A − h hᵀ‖², A in CSR; (n, r) |
 
-The reference (`reference.py`) runs on any array that NumPy's dispatch reaches; the compiled versions on host arrays,
-once the work outweighs compiling them. Which one runs depends on sizes alone, so a fit repeats bit for bit. A caller
-that goes through its data in tiles says with `whole` how many rows they are tiles of.
+The reference (`reference.py`, `pivoting.py`, `symmetric.py`) runs on any array that NumPy's dispatch reaches; the
+compiled versions on host arrays, once the work outweighs compiling them. Which one runs depends on sizes alone, so a
+fit repeats bit for bit. A caller that goes through its data in tiles says with `whole` how many rows they are tiles of.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmfkit.kernels import reference
+from nmfkit.kernels import pivoting, reference, symmetric
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +41,7 @@ JIT_WORK = 2**22
 """Nanoseconds of NumPy's time in one call, roughly, above which compiling (a second or two) pays within a fit."""
 LANES = 16
 """Columns of a thin factor that cost as much as one."""
-PRODUCT, LOG, POWER, TOTALS, TIED = 0.25, 3, 10, 6, 40
+PRODUCT, LOG, POWER, TOTALS, TIED, SOLVE, STEP = 0.25, 3, 10, 6, 40, 2, 20_000
 """Nanoseconds for one product in SciPy, for one entry of what the others are named for in NumPy."""
 
 
@@ -116,6 +118,21 @@ def hals(f: Array, q: Array, c: Array, inner: int, *, whole: int = 0) -> Array:
 
         return sweeps.hals(f, q, c, inner)
     return reference.hals(f, q, c, inner)
+
+
+def nnls(q: Array, c: Array, start: Array | None = None, *, whole: int = 0) -> Array:
+    """The argmin over f ≥ 0 of ½ f q fᵀ − f cᵀ for each row of `c` (rows, r), in its dtype: `q` (r, r), q = qᵀ ⪰ 0.
+
+    Exact, by block principal pivoting in float64 from the passive set of `start` (rows, r): Kim & Park, SIAM J. Sci.
+    Comput. 33(6), 2011. Where q scaled to a unit diagonal has an eigenvalue below 1e-8, a ridge of 1e-8 around `start`
+    (around 0 without one) is added and renewed twice around the minimiser found: of many minimisers, one nearby. A
+    column with q_kk = 0 becomes 0 where c_k < 0 and stays as it is elsewhere.
+    """
+    if _compiled(SOLVE * c.size * (500 + c.shape[1] ** 2), len(c), whole, q, c):
+        from nmfkit.kernels.cpu.pivoting import pivot as compiled_pivot
+
+        return pivoting.nnls(q, c, start, compiled_pivot)
+    return pivoting.nnls(q, c, start, pivoting.pivot)
 
 
 def kl_split(x: Array, y: Array, *, whole: int = 0) -> float:
@@ -205,3 +222,16 @@ def scd_rows(
 
         return coordinates.scd_rows(values, indices, indptr, w, h, sums, inner, l1, l2, floor)
     return reference.scd_rows(values, indices, indptr, w, h, sums, inner, l1, l2, floor)
+
+
+def symmetric_cd(values: Array, indices: Array, indptr: Array, h: Array, inner: int = 1) -> Array:
+    """`inner` sweeps of exact steps in each entry of `h` (n, r) for ½ ‖A − h hᵀ‖², A (n, n) symmetric in CSR.
+
+    One entry after the other, in float64; no step raises the objective. A may have negative entries. Vandaele, Gillis,
+    Lei, Zhong & Dhillon, IEEE Trans. Signal Process. 64(21), 2016.
+    """
+    if _compiled(STEP * inner * h.size, len(h), 0, values, indices, indptr, h):
+        from nmfkit.kernels.cpu import symmetric as compiled_symmetric
+
+        return compiled_symmetric.symmetric_cd(values, indices, indptr, h, inner)
+    return symmetric.symmetric_cd(values, indices, indptr, h, inner)

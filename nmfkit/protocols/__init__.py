@@ -23,9 +23,11 @@ from nmfkit.protocols.losses import Loss as Loss
 from nmfkit.protocols.models import Calibrates as Calibrates
 from nmfkit.protocols.models import Cautions as Cautions
 from nmfkit.protocols.models import Closes as Closes
+from nmfkit.protocols.models import Gathers as Gathers
 from nmfkit.protocols.models import Guarded as Guarded
 from nmfkit.protocols.models import HasLevels as HasLevels
 from nmfkit.protocols.models import HasScale as HasScale
+from nmfkit.protocols.models import HasUnfitted as HasUnfitted
 from nmfkit.protocols.models import Ingredients as Ingredients
 from nmfkit.protocols.models import KeepsBest as KeepsBest
 from nmfkit.protocols.models import LayerLosses as LayerLosses

@@ -115,6 +115,25 @@ class KeepsBest(Protocol):
 
 
 @runtime_checkable
+class HasUnfitted(Protocol):
+    """a model of data of which factors may explain a small part only."""
+
+    def unfitted(self, shared: Shared) -> float:
+        """The objective of no factors at all: `tol` is a fraction of the decrease since, where that is smaller."""
+        ...
+
+
+@runtime_checkable
+class Gathers(Protocol):
+    """a model that brings all rows of a factor together, as a statistic (`nmfkit.stats.Gathered`)."""
+
+    @property
+    def gathers(self) -> int:
+        """How often in a sweep: once for each product that needs them all."""
+        ...
+
+
+@runtime_checkable
 class Closes(Protocol):
     """a model whose last sweep is another one: it makes the factors that a fit returns of those that it goes on from.
 

@@ -61,32 +61,31 @@ class _Task:
 def convert(
     src: Any, dst: str | Path, *, transpose: bool = False, dtype: Any = None, chunk_mb: float = 8,
     key: str | None = None, overwrite: bool = False, storage_options: Mapping[str, Any] | None = None,
-    each: Each = serially,
+    each: Each = serially, attributes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write `src` to the directory `dst` as zarr v3, in bounded memory; returns what was written.
 
     A dense matrix becomes the array `X` in chunks of whole rows of about `chunk_mb` MiB, a sparse one a CSR
     group in AnnData's layout; `rows` and `features` hold the names. Stores compressed by columns are read
     too, and `storage_options` open a URI. `dst` appears only when complete; raises `StoreError` where it exists
-    without `overwrite`, or cannot be written.
+    without `overwrite`, or cannot be written. `attributes` are kept with those of the group.
 
     `each` runs the calls that read and write, here or on workers that see `src` and `dst` under the same paths;
     the store is the same, byte for byte. A call holds a block of 32 MiB (one row, or one chunk of `src`, at
     least; three times that while sparse rows are tidied) and a chunk of each array that it writes. A transpose is
     made in this process, and so is the copy of a matrix that is in its memory.
     """
-    if not 0 < chunk_mb < 2048:
-        raise UsageError(f"chunk_mb is {chunk_mb}; chunks are more than 0 and less than 2048 MiB, 8 is good")
-    chunk_bytes = max(1, int(chunk_mb * 2**20))
+    size_of_chunks = chunk_bytes(chunk_mb)
     task = _task(src, key, forced_dtype(dtype), storage_options, transpose)
     with staged(dst, overwrite=overwrite) as aside:
         group = zarr.open_group(aside, mode="w", zarr_format=3)
-        group.attrs.update({"nmfkit_format": FORMAT, "source": task.source.uri, "transposed": transpose})
+        told: dict[str, Any] = {"nmfkit_format": FORMAT, "source": task.source.uri, "transposed": transpose}
+        group.attrs.update({**told, **(attributes or {})})
         for name, values in zip(("rows", "features"), task.names, strict=True):
             write_names(group, name, values, each)
         if task.about:
             group.attrs["about"] = task.about.to_dict()
-        nnz = (_write_sparse if task.source.is_sparse else _write_dense)(group, task, aside, chunk_bytes, each)
+        nnz = (_write_sparse if task.source.is_sparse else _write_dense)(group, task, aside, size_of_chunks, each)
         size = sum(f.stat().st_size for f in aside.rglob("*") if f.is_file())
     return {
         "path": str(dst),
@@ -98,6 +97,13 @@ def convert(
         "source": task.source.uri,
         "transposed": transpose,
     }
+
+
+def chunk_bytes(chunk_mb: float) -> int:
+    """The bytes of a chunk; raises `UsageError` for a size that no chunk should have."""
+    if not 0 < chunk_mb < 2048:
+        raise UsageError(f"chunk_mb is {chunk_mb}; chunks are more than 0 and less than 2048 MiB, 8 is good")
+    return max(1, int(chunk_mb * 2**20))
 
 
 def _task(src: Any, key: str | None, dtype: Any, options: Mapping[str, Any] | None, transpose: bool) -> _Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,8 +19,29 @@ from nmfkit.testing.chunked import Chunked
 from nmfkit.testing.compare import assert_close
 from nmfkit.testing.law import Contract, law
 
+Matrices: TypeAlias = st.SearchStrategy[Array]
+
 seeds = st.integers(0, 2**32)
-awkward = some.matrices().map(some.with_something)
+
+
+def suited(contract: Contract, drawn: Matrices) -> Matrices:
+    """Matrices as drawn; made symmetric where the part says that it is for such (`symmetric`)."""
+    return drawn.map(some.mirrored) if getattr(contract.part, "symmetric", False) else drawn
+
+
+def awkward(contract: Contract) -> Matrices:
+    """Matrices of every kind that a fit takes."""
+    return suited(contract, some.matrices()).map(some.with_something)
+
+
+def generic(contract: Contract) -> Matrices:
+    """Positive matrices without any structure."""
+    return suited(contract, some.generic())
+
+
+def in_chunks(contract: Contract) -> st.SearchStrategy[tuple[Array, list[tuple[int, int]]]]:
+    """The same with a chunking of their rows."""
+    return some.chunked(generic(contract))
 
 
 class InitializerContract(Contract):
@@ -60,24 +81,24 @@ class InitializerContract(Contract):
             found = {f.dtype for f in self.start(x.astype(dtype), rank)}
             assert found == {np.dtype(dtype)}, f"{found} from {np.dtype(dtype)} data"
 
-    @law(some.chunked(some.generic()), some.ranks, seeds)
+    @law(in_chunks, some.ranks, seeds)
     def test_is_the_same_for_every_chunking(self, drawn: Any, rank: int, seed: int) -> None:
         x, chunks = drawn
         whole = self.start(x, rank, seed)
         assert_close(self.start(x, rank, seed, chunks), whole, "factors in chunks and at once", rtol=1e-6)
         assert_close(self.start(x, rank, seed, chunks, is_sparse=True), whole, "factors, sparse and dense", rtol=1e-6)
 
-    @law(some.generic(), some.ranks, seeds)
+    @law(generic, some.ranks, seeds)
     def test_a_seed_repeats_its_start(self, x: Array, rank: int, seed: int) -> None:
         assert_close(self.start(x, rank, seed), self.start(x, rank, seed), "two starts of one seed", rtol=0)
 
-    @law(some.generic(), some.ranks)
+    @law(generic, some.ranks)
     def test_seeds_matter_always_or_never(self, x: Array, rank: int) -> None:
         starts = [self.start(x, rank, seed) for seed in range(3)]
         differ = [not _alike(starts[a], starts[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
         assert all(differ) or not any(differ), "some seeds give the same start and others do not"
 
-    @law(some.generic(), some.ranks)
+    @law(generic, some.ranks)
     def test_pickles(self, x: Array, rank: int) -> None:
         copy = pickle.loads(pickle.dumps(self.part))
         assert_close(self.start(x, rank, part=copy), self.start(x, rank), "the pickled part's start", rtol=0)

@@ -27,7 +27,7 @@ def law(*drawn: Drawn, examples: float = 1.0) -> Callable[[Callable[..., None]],
             def holds(drawn: tuple[Any, ...]) -> None:
                 method(self, *drawn)
 
-            run = _settings(examples)(given(drawn=strategies)(holds))
+            run = _settings(examples * self.share)(given(drawn=strategies)(holds))
             # A profile that repeats its cases takes them from the test's source, which is the same for all laws.
             (seed(crc32(method.__qualname__.encode()))(run) if settings().derandomize else run)()
 
@@ -51,6 +51,9 @@ def _settings(examples: float) -> settings:
 
 class Contract:
     """The laws of one kind of part; subclass it and let `make` return the part to be held to them."""
+
+    share: float = 1.0
+    """Scales the number of examples of every law: below 1 for a part that takes its time."""
 
     def make(self) -> Any:
         """The part under test, a new one each time."""

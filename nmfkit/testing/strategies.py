@@ -71,6 +71,12 @@ def generic(draw: Callable[..., Any], *, least: int = 2, most: int = 9) -> Array
     return x
 
 
+def mirrored(x: Array) -> Array:
+    """A symmetric matrix of the largest square of `x`: its sum with its transpose."""
+    square = x[: min(x.shape), : min(x.shape)]
+    return square + square.T
+
+
 def sparse(x: Array, first: int = 0) -> CSR:
     """The CSR block of a dense matrix, zeros left out."""
     rows, columns = np.nonzero(x)

@@ -58,7 +58,7 @@ def nmfkit_regularizers() -> list[PartSpec]:
 
 @hookimpl
 def nmfkit_update_rules() -> list[PartSpec]:
-    """The two classical rules."""
+    """The classical rules, and those for counts and for data that are slow to read."""
     return [
         PartSpec(
             "mu",
@@ -71,9 +71,14 @@ def nmfkit_update_rules() -> list[PartSpec]:
             "hals",
             "hierarchical alternating least squares: exact column steps for quadratic losses",
             f"{_HERE}.hals:HALS",
-            aliases=("cd",),
             examples=("hals", "hals:3,settle=0"),
             preference=20,
+        ),
+        PartSpec(
+            "anls",
+            "alternating nonnegative least squares: each factor exactly at its minimum, for quadratic losses",
+            f"{_HERE}.anls:ANLS",
+            aliases=("bpp",),
         ),
         PartSpec(
             "scd",

@@ -22,7 +22,7 @@ def nmfkit_models() -> list[PartSpec]:
             "symnmf-net",
             "A ≈ H Hᵀ by an unrolled network that is trained on A, or was on another graph",
             f"{_HERE}.net:SymNMFNet",
-            examples=("symnmf-net:blocks=2,steps=2", "symnmf-net:mixing,blocks=2", "symnmf-net:dense,blocks=1"),
+            examples=("symnmf-net:blocks=2,steps=2",),
         ),
     ]
 
@@ -79,24 +79,22 @@ def nmfkit_update_rules() -> list[PartSpec]:
             contract=_LAWS,
         ),
         PartSpec(
-            "symcd",
+            "cd",
             "for symnmf: exact steps in one entry after the other, in order, A in memory",
             f"{_HERE}.coordinate:Coordinates",
-            examples=("symcd", "symcd:2"),
             contract=_LAWS,
         ),
         PartSpec(
             "lai",
             "for symnmf: symhals on a low-rank approximation of A first, for dense matrices",
             f"{_HERE}.lai:LAI",
-            examples=("lai", "lai:always=yes,warm=5", "lai:width=1,power=0"),
             contract=_LAWS,
         ),
         PartSpec(
             "lvs",
             "for symnmf: symhals with steps from rows sampled by leverage, for dense matrices",
             f"{_HERE}.lvs:LvS",
-            examples=("lvs", "lvs:sample=0.5,pairs=1", "lvs:always=yes"),
+            examples=("lvs:pairs=1",),
             contract=_LAWS,
         ),
     ]

@@ -10,6 +10,8 @@ from nmfkit.testing import ModelContract
 class SymmetricRuleContract(ModelContract):
     """What every rule of `symnmf` must hold, by whole fits; `make` returns its text."""
 
+    share = 0.5  # the model's own contract draws the rest
+
     @property
     def part(self) -> Any:
         """The model that takes it."""

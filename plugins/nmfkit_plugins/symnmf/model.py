@@ -82,6 +82,8 @@ class SymNMF:
         wrong = [f"model 'symnmf' takes one rank, and {len(ranks)} are given"] if len(ranks) != 1 else []
         if not isinstance(rule, RowSteps | WholeSteps | PairSteps):
             wrong.append(f"rule {rule!r} offers none of RowSteps, WholeSteps and PairSteps, by which symnmf moves H")
+        if self.diagonal == "ignore" and getattr(rule, "keeps_matrix", False):
+            wrong.append("diagonal 'ignore' is not for rules that keep A as it is in memory: use --rule symhals")
         return wrong
 
     @cached_property
@@ -103,6 +105,11 @@ class SymNMF:
     def reads(self) -> int:
         """Products with A a sweep."""
         return self._sweeps.reads
+
+    @property
+    def gathers(self) -> int:
+        """One factor (n, r) for each product."""
+        return self.reads
 
     @property
     def keeps_best(self) -> bool:
@@ -149,6 +156,10 @@ class SymNMF:
     def refused(self, shared: Shared, objective: float) -> Shared | None:
         """The state to try next where the rule takes a step back."""
         return self._sweeps.refused(shared, objective)
+
+    def unfitted(self, shared: Shared) -> float:
+        """½ ‖A‖²: most graphs are far from low rank, and what H explains of them is a small part."""
+        return 0.5 * float(shared["squares"])
 
     def scale(self, shared: Shared) -> float:
         """‖A‖²: the terms of the objective cancel where the fit is close."""

@@ -75,7 +75,8 @@ class Adopted(Held):
 
     def update(self, f: Array, q: Array, c: Array) -> Array:
         """The rule's update from Q and C."""
-        return self.rule.update(f, None, q, c, Penalty(), Moment(floor=0.0, sweep=1))
+        moved: Array = self.rule.update(f, None, q, c, Penalty(), Moment(floor=0.0, sweep=1))
+        return moved
 
 
 def _positive(text: Any) -> bool:
@@ -93,4 +94,5 @@ def held_together(gram: Array, product: Array, other: Array, lam: float) -> tupl
 def raised(gram: Array, lam: float) -> Array:
     """G + λI."""
     k = np.arange(len(gram), like=gram)
-    return gram + lam * (k[:, None] == k)  # np.eye(like=) passes arguments that CuPy does not take
+    total: Array = gram + lam * (k[:, None] == k)  # np.eye(like=) passes arguments that CuPy does not take
+    return total

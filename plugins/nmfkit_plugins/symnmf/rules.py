@@ -76,7 +76,7 @@ class WholeSteps(SymmetricRule, Protocol):
         ...
 
     def move(self, h: Array, product: Array, state: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
-        """The next H and state from H and A H, both (n, r)."""
+        """The next H and state from H and A H, both (n, r); `state["objective"]` is that of H."""
         ...
 
     def refused(self, state: dict[str, Any], objective: float) -> tuple[Array, dict[str, Any]] | None:
