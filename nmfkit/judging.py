@@ -11,12 +11,14 @@ import numpy as np
 from nmfkit.array_rows import is_result
 from nmfkit.blocks import Array, Block
 from nmfkit.check import Resolved
+from nmfkit.clustering.assignments import clusters
 from nmfkit.errors import UsageError
 from nmfkit.levels import levels_of, product
 from nmfkit.lowrank import LowRank
 from nmfkit.problem import part_text
 from nmfkit.protocols import HasGram, Level, Rows, Shared, Stats, Step
 from nmfkit.result import Result
+from nmfkit.stats import Gathered
 from nmfkit.weighed import Weighed
 
 
@@ -41,23 +43,28 @@ class Product:
     chain: Array | None
     v: Array
 
+    def weights(self, rows: Rows) -> Array:
+        """What some rows have of each component."""
+        u = rows[self.row]
+        return u if self.chain is None else u @ self.chain
+
     def of(self, rows: Rows) -> LowRank:
         """The product for some rows."""
-        u = rows[self.row]
-        return LowRank(u if self.chain is None else u @ self.chain, self.v)
+        return LowRank(self.weights(rows), self.v)
 
 
 @dataclass(frozen=True)
 class Judge:
     """The step of the scoring sweep, of one product a level.
 
-    `profile` (n,) holds the columns' parts of the sum of all entries.
+    `profile` (n,) holds the columns' parts of the sum of all entries. With `grouping`, rows are labelled, too.
     """
 
     loss: Any
     products: tuple[Product, ...]
     profile: Array
     encode: Step | None
+    grouping: bool = False
 
     @property
     def quadratic(self) -> bool:
@@ -69,7 +76,9 @@ class Judge:
         if self.encode is not None:
             rows, _ = self.encode(x, {}, shared)
         used = {made.row: rows[made.row].astype(np.float64) for made in self.products}
+        groups = clusters(self.products[0].weights(rows)) if self.grouping else None
         return {}, {
+            **({} if groups is None else {"labels": Gathered.of(x.first, groups)}),
             "losses": tuple(float(self.loss.value(x, made.of(rows))) for made in self.products),
             "reference": self._reference(x, self.products[0].v.dtype),
             "sums": {name: np.sum(wide, axis=0) for name, wide in used.items()},
@@ -93,16 +102,23 @@ def products_of(result: Result, resolved: Resolved) -> tuple[Product, ...]:
     if levels := levels_of(model, result.state.current):
         return tuple(_of_level(level, shared) for level in levels)
     rows = {name: f for name, f in result.state.rows.read(0, 1).items() if is_result(name)}
-    if len(rows) == 1 and len(shared) == 1:
-        ((row, u),), (v,) = rows.items(), shared.values()
-        if v.shape == (u.shape[1], n):
-            return (Product(row, None, v),)
+    pairs = _pairs(rows, shared, n)
+    if len(pairs) == 1:
+        ((row, v),) = pairs
+        return (Product(row, None, v),)
     shapes = ", ".join(f"{k} ({', '.join(('m', *map(str, u.shape[1:])))})" for k, u in rows.items())
     shapes += "".join(f", {k} {v.shape}" for k, v in shared.items())
     raise UsageError(
         f"score judges a product of two factors, (m, r) and (r, {n}), and model {part_text(result.problem.model)!r} "
         f"has {shapes}; nmfkit inspect shows its objective"
     )
+
+
+def _pairs(rows: Rows, shared: Mapping[str, Array], n: int) -> list[tuple[str, Array]]:
+    """The factors that multiply to the size of X: those called w and h where there are, else all that fit together."""
+    fitting = [(row, name) for row, u in rows.items() for name, v in shared.items() if v.shape == (u.shape[1], n)]
+    chosen = [("w", "h")] if ("w", "h") in fitting else fitting
+    return [(row, shared[name]) for row, name in chosen]
 
 
 def _of_level(level: Level, shared: Mapping[str, Array]) -> Product:

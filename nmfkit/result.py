@@ -80,6 +80,27 @@ class Result:
         return self._factor("h")
 
     @cached_property
+    def labels(self) -> Array:
+        """The group of each row (m,): the component that weighs most in it, −1 where the row of W is all zero.
+
+        Of a model with levels, by the weights of the first one. Raises `UsageError` where the model has several factors
+        of the rows, and no levels.
+        """
+        from nmfkit.clustering import assignments
+
+        return assignments.labels(self)
+
+    @property
+    def memberships(self) -> Array:
+        """The part of each component in each row (m, r): rows of W scaled to the sum 1, zero where they are all zero.
+
+        Raises as `labels` does.
+        """
+        from nmfkit.clustering import assignments
+
+        return assignments.memberships(self)
+
+    @cached_property
     def levels(self) -> tuple[FittedLevel, ...]:
         """What a model of several layers finds at each level: X ≈ `coefficients` (m, r) `components` (r, n).
 

@@ -6,13 +6,14 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
 
 from nmfkit.blocks import Array
 from nmfkit.check import check_data, check_source, resolve
+from nmfkit.clustering import Agreement, agreement, classes_of
 from nmfkit.errors import StoreError, UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import executing
@@ -20,7 +21,7 @@ from nmfkit.judging import HalfSquares, Judge, Product, products_of
 from nmfkit.levels import levels_of
 from nmfkit.loop import Watcher
 from nmfkit.origin import IN_MEMORY, observed_again
-from nmfkit.probe import survey
+from nmfkit.probe import Expected, survey
 from nmfkit.protocols import HasLevels, Model, Shared, Source, Stats
 from nmfkit.result import Result, load
 from nmfkit.sources import open_source
@@ -61,8 +62,9 @@ class Score:
     `objective` is the stored one, None on other data; `loss` that of WH without regularizers. `relative_error` is
     √(loss / loss of ŷ = 0) for a quadratic loss, so ‖X − WH‖ / ‖X‖ for Frobenius, and for any other the loss over that
     of the product of X's row and column sums; `measure` says which. A model that takes no loss is judged by
-    ½‖X − WH‖². `sparsity` is Hoyer's, by factor, and `shares[k]` the part of the entries' sum that component k makes.
-    Of a model with levels, these are of the first one, next to the data, and `levels` has all.
+    ½‖X − WH‖². `sparsity` is Hoyer's, by factor, and `shares[k]` the part of the entries' sum that component k makes,
+    sizes in place of entries where some are negative. Of a model with levels, these are of the first one, next to the
+    data, and `levels` has all. `clustering` compares the groups of the rows with known classes, if there are any.
     """
 
     source: str
@@ -73,6 +75,7 @@ class Score:
     sparsity: dict[str, float]
     shares: tuple[float, ...]
     levels: tuple[LevelScore, ...] = ()
+    clustering: Agreement | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -83,6 +86,7 @@ def score(
     run: Result | str | os.PathLike[str],
     x: Any = None,
     *,
+    labels: Any = None,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     mask: Any = None,
@@ -93,8 +97,9 @@ def score(
 ) -> Score:
     """Judge `run` on the data that it was fitted to, or on other data `x` whose rows are fitted to its H first.
 
-    Where entries are missing or have weights, they are judged as they were fitted; `mask`, `weights` and `missing` are
-    those of other data, `machine` as in `fit`.
+    `labels` are known classes of the rows, an array (m,) or a path as `classes_of` takes them: the component that
+    weighs most in each row is compared with its class. Where entries are missing or have weights, they are judged as
+    they were fitted; `mask`, `weights` and `missing` are those of other data, `machine` as in `fit`.
     """
     place = Machine.of(machine)
     watcher = watcher or Watcher()
@@ -109,20 +114,27 @@ def score(
     else:
         missing = known_missing(result.attributes) if missing is None else missing
         source = _other_source(result, x, key, dtype, options, mask, weights, missing)
+    known = None if labels is None else classes_of(labels, source.shape[0], _row_names(result, source, own=x is None))
     if (weights := elsewhere(source)) is not None:
         resolved = resolve(result.problem, elsewhere=weights)
-        check_source(resolved, source)
+        check_source(resolved, source, others=x is not None)
     with executing(source, resolved, place, out=result.path, options=options, watcher=watcher) as executor:
         watcher.stage("probe")
-        probe = survey(executor.sweep, executor.source)
+        probe = survey(executor.sweep, executor.source, expected=Expected.of_rows(resolved.model))
         check_data(resolved, probe)
         watcher.stage("score")
         loss = resolved.ingredients.loss or HalfSquares()
         encode = resolved.model.encode if x is not None else None
-        judge = Judge(loss, products, probe.columns / probe.total, encode)
+        profile = probe.columns / (probe.total or 1.0)  # a sum of both signs may vanish
+        judge = Judge(loss, products, profile, encode, grouping=known is not None)
         rows = result.state.rows if x is None else None
         _, stats = executor.sweep(judge, rows, {**shared, **ENCODE})
-    return _score(result, resolved.model, source, stats, products, judge.quadratic, own=x is None)
+    found = _score(result, resolved.model, source, stats, products, judge.quadratic, own=x is None)
+    return found if known is None else replace(found, clustering=agreement(stats["labels"].whole(), known))
+
+
+def _row_names(result: Result, source: Source, *, own: bool) -> Sequence[str] | None:
+    return result.row_names if own else source.row_names
 
 
 def _score(
@@ -155,7 +167,8 @@ def _relative(loss: float, reference: float, quadratic: bool) -> float:
 
 def _shares(product: Product, stats: Stats) -> tuple[float, ...]:
     used = stats["sums"][product.row]
-    mass = (used if product.chain is None else used @ product.chain) * np.sum(product.v, axis=1, dtype=np.float64)
+    used = used if product.chain is None else used @ product.chain
+    mass = used * np.sum(np.abs(product.v), axis=1, dtype=np.float64)
     return tuple(float(s) for s in mass / max(float(np.sum(mass)), np.finfo(np.float64).tiny))
 
 
@@ -168,7 +181,7 @@ def _sparsities(model: Model, shared: Shared, stats: Stats, count: int) -> dict[
 
 
 def _of_rows(f: Array) -> float:
-    wide = f.astype(np.float64)
+    wide = np.abs(f.astype(np.float64))
     return hoyer(np.sum(wide, axis=1), np.sum(np.square(wide), axis=1), f.shape[1])
 
 
@@ -195,9 +208,9 @@ def _levels(
 
 
 def hoyer(sums: Array, squares: Array, count: int) -> float:
-    """(√p − ‖v‖₁ / ‖v‖₂) / (√p − 1) averaged over nonnegative vectors of p = `count` entries that are not zero.
+    """(√p − ‖v‖₁ / ‖v‖₂) / (√p − 1) averaged over vectors of p = `count` entries that are not zero.
 
-    The vectors are known by the sums of their entries and of the squares; NaN where p = 1 or all vectors are zero.
+    The vectors are known by the sums of the sizes of their entries and of the squares; NaN where p = 1 or all are zero.
     """
     used = squares > 0
     if count < 2 or not bool(np.any(used)):

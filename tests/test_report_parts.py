@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from nmfkit.blocks import CSR, Dense
+from nmfkit.clustering.agreement import adjusted_rand, purity
 from nmfkit.errors import SourceError, UsageError
-from nmfkit.report.agreement import adjusted_rand, purity
 from nmfkit.report.cards import peaks
 from nmfkit.report.figures.samples import embedded
 from nmfkit.report.figures.similarity import together
@@ -168,7 +168,7 @@ def test_labels_in_pickles_are_never_loaded(tmp_path):
 
 @given(
     content=st.binary(max_size=80),
-    suffix=st.sampled_from([".txt", ".csv", ".tsv", ".npy", ".npz"]),
+    suffix=st.sampled_from([".txt", ".csv", ".tsv", ".npy", ".npz", ".mat"]),
     magic=st.booleans(),
 )
 def test_any_bytes_are_labels_or_are_refused(content, suffix, magic, tmp_path_factory):

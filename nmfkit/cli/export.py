@@ -38,7 +38,8 @@ def export(
     column for each feature. parquet: the same, but h.parquet has a line for each feature. npz: arrays by name, for
     numpy.load. h5ad: an AnnData file with W as obsm["X_nmf"] and H as varm["nmf"]. The history and a description of
     the run go along. Of a model with levels, every factor is written under its name, and components_2, … are those of
-    deeper levels in the features of X.
+    deeper levels in the features of X. Of a symmetric model, labels.csv has the group of each row and its part in it,
+    and memberships.csv its part in every group; parquet and npz have the same, h5ad the memberships.
     """
     import sys
 

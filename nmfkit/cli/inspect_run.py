@@ -35,11 +35,11 @@ def over_features(result: Result) -> dict[str, Array]:
 
 
 def top_features(h: Array, names: Sequence[str] | None, top: int) -> list[list[tuple[str, float]]]:
-    """For each row of `h` (r, n), the names and weights of its `top` largest entries, the largest first."""
+    """For each row of `h` (r, n), the names and weights of its `top` entries of largest size, the largest first."""
     found = []
     for row in h:
-        order = np.argsort(-row, kind="stable")[:top]
-        found.append([(names[j] if names else f"column {j}", float(row[j])) for j in order if row[j] > 0])
+        order = np.argsort(-np.abs(row), kind="stable")[:top]
+        found.append([(names[j] if names else f"column {j}", float(row[j])) for j in order if row[j]])
     return found
 
 
@@ -104,9 +104,14 @@ def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
         blocks.append(table([head, *map(_of_level, levels)]))
     for name, rows in features.items():
         if any(rows):
-            listed = table((str(k), ", ".join(n for n, _ in row) or "(all zero)") for k, row in enumerate(rows))
+            listed = table((str(k), ", ".join(map(_signed, row)) or "(all zero)") for k, row in enumerate(rows))
             blocks.append(f"Largest entries of each row of {name.upper()}\n{listed}")
     return "\n\n".join(blocks)
+
+
+def _signed(entry: tuple[str, float]) -> str:
+    """The name of an entry, after a minus where it is below 0."""
+    return f"−{entry[0]}" if entry[1] < 0 else entry[0]
 
 
 def _of_level(told: Mapping[str, Any]) -> list[str]:

@@ -93,8 +93,8 @@ def _offers(part: Registered) -> list[str]:
         return []
     offers = [_phrase(c) for c in _capabilities(part.kind) if isinstance(built, c)]
     if part.kind == "rule":
-        offers += [f"for {_phrase(c)}" for c in built.needs]
-        offers += [f"with {_phrase(c)}" for c in built.accepts]
+        offers += [f"for {_phrase(c)}" for c in getattr(built, "needs", ())]
+        offers += [f"with {_phrase(c)}" for c in getattr(built, "accepts", ())]
         offers += ["never raises the objective"] if built.monotone else []
     return offers
 

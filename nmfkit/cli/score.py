@@ -11,6 +11,7 @@ from nmfkit.cli.options import Anywhere, Data, Known, Output
 from nmfkit.cli.resume import RUN
 
 if TYPE_CHECKING:
+    from nmfkit.clustering import Agreement
     from nmfkit.score import LevelScore
 
 _OF_THE_FIT = ("layer's loss", "at the start", "loss / start", "weight")
@@ -28,6 +29,13 @@ def score(
         ),
     ] = None,
     *,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:COLUMN]",
+            help="Known classes of the rows, to compare their leading components with: lines, a table or an array.",
+        ),
+    ] = None,
     data: Data,
     known: Known,
     machine: Anywhere,
@@ -41,6 +49,10 @@ def score(
     components: 0 is all entries alike, 1 a single one. The share of component k is the sum of the entries of
     w_k h_k over that of all components. Of a model with levels, all of this is told of each level; a layer's loss is
     that of what it factorizes against its own two factors, beside what it was at the start, layer by layer.
+
+    With --labels, rows grouped by the component that weighs most in them are compared with known classes: accuracy,
+    the part that falls into the class that its group is matched to, one class a group; normalized mutual information
+    (arithmetic mean); adjusted Rand index; purity.
     """
     from nmfkit.cli.progress import watching
     from nmfkit.cli.text import emit, facts, number, percent, table
@@ -50,6 +62,7 @@ def score(
         found = judge(
             run,
             src,
+            labels=labels,
             key=data.key,
             storage_options=data.storage_options,
             **asdict(known),
@@ -66,11 +79,31 @@ def score(
             *((f"sparsity of {name.upper()}", f"{value:.3f}") for name, value in found.sparsity.items()),
         ]
         print(f"{run} on {found.source}\n\n{facts(lines, '  ')}\n")
+        if found.clustering is not None:
+            print(f"{_of_groups(found.clustering)}\n")
         if found.levels:
             print(_of_levels(found.levels))
             return
         order = sorted(range(len(found.shares)), key=lambda k: -found.shares[k])
         print(table([("component", "share"), *((str(k), percent(found.shares[k])) for k in order)]))
+
+
+def _of_groups(found: Agreement) -> str:
+    """The four measures, and what they are of."""
+    from nmfkit.cli.text import facts
+
+    unlabelled = f"; {found.unlabelled:,} without a class left out" if found.unlabelled else ""
+    unclustered = f"; {found.unclustered:,} in no group, taken as one" if found.unclustered else ""
+    lines = [
+        ("accuracy", f"{found.accuracy:.4f}"),
+        ("NMI", f"{found.nmi:.4f}"),
+        ("adjusted Rand", f"{found.ari:.4f}"),
+        ("purity", f"{found.purity:.4f}"),
+        ("compared", f"{found.compared:,} rows{unlabelled}{unclustered}"),
+        ("groups", f"{found.clusters:,}, and {found.classes:,} classes"),
+        *(("note", note) for note in found.notes),
+    ]
+    return f"  Groups of rows and known classes\n{facts(lines, '  ')}"
 
 
 def _of_levels(levels: tuple[LevelScore, ...]) -> str:

@@ -3,7 +3,7 @@
 | name | what |
 |---|---|
 | `NMF` | plain NMF with the parameters of `sklearn.decomposition.NMF`, and nmfkit's own |
-| `DeepNMF`, `SymNMF`, `AGD`, `IGMDSR`, … | the models of these names, once a plugin offers them |
+| `DeepNMF`, `SymNMF`, `SymNMFNet`, `AGD`, `IGMDSR`, … | the models of these names, once a plugin offers them |
 | `estimator` | the estimator class of any model, by the name that `--model` takes |
 
 Names are looked up on first use. Without scikit-learn, or the model, that raises `NotInstalled`.
@@ -18,16 +18,18 @@ _HOMES = {
     "NMF": "nmfkit.estimators.nmf",
     "ModelEstimator": "nmfkit.estimators.base",
     "LayeredEstimator": "nmfkit.estimators.layered",
+    "SymmetricEstimator": "nmfkit.estimators.symmetric",
     "estimator": "nmfkit.estimators.models",
 }
 
-__all__ = ["NMF", "LayeredEstimator", "ModelEstimator", "estimator"]
+__all__ = ["NMF", "LayeredEstimator", "ModelEstimator", "SymmetricEstimator", "estimator"]
 
 if TYPE_CHECKING:
     from nmfkit.estimators.base import ModelEstimator
     from nmfkit.estimators.layered import LayeredEstimator
     from nmfkit.estimators.models import estimator
     from nmfkit.estimators.nmf import NMF
+    from nmfkit.estimators.symmetric import SymmetricEstimator
 
 
 def __getattr__(name: str) -> Any:

@@ -35,6 +35,8 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     """
 
     _model: ClassVar[str] = "nmf"
+    _signed: ClassVar[bool] = False
+    """Whether X may hold negative entries."""
 
     def fit(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> Any:
         """Fit to X (m, n); `mask` and `weights` (m, n) as in `nmfkit.fit`. Returns the estimator."""
@@ -94,9 +96,14 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """The rows (m', n_components) in what `nmfkit.transform` gives: the first factor where there are several."""
         return cast(Array, next(iter(rows.values())) if isinstance(rows, dict) else rows)
 
-    def _loss(self, result: Result) -> float:
-        """The loss without regularizers."""
+    def _loss(self, result: Result, x: Any) -> float:
+        """The loss without regularizers of the factors of X, which is `x` as it was fitted."""
+        del x
         return loss_of(result)
+
+    def _matrix(self, X: Any) -> Any:
+        """What is fitted, of the X that `fit` is given."""
+        return matrix_of(self, X, reset=True)
 
     def _fields(self, shape: tuple[int, int], h: Any) -> dict[str, Any]:
         """The fields of the problem for X of this shape and an H given to start from, if there is one."""
@@ -118,7 +125,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _fit(self, X: Any, w: Any = None, h: Any = None, **observed: Any) -> Result:
         with as_value_errors():
-            x = matrix_of(self, X, reset=True)
+            x = self._matrix(X)
             fields = {**self._fields(x.shape, h), **self._common()}
             given = {name: value for name, value in observed.items() if value is not None}
             rank = next(iter(fields["ranks"]), 0)  # none at all is refused by the fit
@@ -132,7 +139,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 watcher=watcher_of(self.verbose),
                 **self._machine(),
             )
-        self._note(result)
+            self._note(result, x)
         return result
 
     def _common(self) -> dict[str, Any]:
@@ -149,7 +156,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         named = {name: getattr(self, name) for name in MachineOptions.__annotations__ if hasattr(self, name)}
         return cast(MachineOptions, {name: value for name, value in named.items() if value is not None})
 
-    def _note(self, result: Result) -> None:
+    def _note(self, result: Result, x: Any) -> None:
         """Set what a fit leaves, and warn where it ended too early."""
         if self.key is not None:
             result.attributes["source"]["key"] = self.key  # the fit was given an open source
@@ -160,7 +167,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             self.components_ = shared["h"]
         self.n_iter_ = result.state.sweep
         self.objective_ = result.objective
-        self.reconstruction_err_ = float(np.sqrt(2 * max(self._loss(result), 0.0)))
+        self.reconstruction_err_ = float(np.sqrt(2 * max(self._loss(result, x), 0.0)))
         if result.stopped_by == "max-sweeps" and self.tol > 0:
             warnings.warn(
                 f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
@@ -177,7 +184,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = True
+        tags.input_tags.positive_only = not self._signed
         tags.input_tags.allow_nan = self.missing == "nan"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -185,7 +192,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _more_tags(self) -> dict[str, Any]:
         """The tags for scikit-learn 1.5."""
         return {
-            "requires_positive_X": True,
+            "requires_positive_X": not self._signed,
             "allow_nan": self.missing == "nan",
             "preserves_dtype": [np.float64, np.float32],
         }

@@ -27,7 +27,7 @@ def matrix_of(estimator: Any, x: Any, *, reset: bool) -> Any:
     """`x` as `nmfkit.fit` takes it, and its features noted on the estimator, or compared where not `reset`.
 
     Raises `ValueError` where the number or the names of the features are not those of the fit, or entries are
-    negative or, unless missing ones are asked for, not finite.
+    negative where the model takes none or, unless missing ones are asked for, not finite.
     """
     if is_opened(x):
         source = open_source(x, key=estimator.key, dtype=estimator.dtype, missing=holes(estimator.missing))
@@ -37,7 +37,8 @@ def matrix_of(estimator: Any, x: Any, *, reset: bool) -> Any:
     dtypes = [np.float64, np.float32] if estimator.dtype is None else estimator.dtype
     finite = "allow-nan" if estimator.missing == "nan" else True
     checked = _validated(estimator, x, reset=reset, finite=finite, accept_sparse="csr", dtype=dtypes)
-    check_non_negative(checked, type(estimator).__name__)
+    if not estimator._signed:
+        check_non_negative(checked, type(estimator).__name__)
     return checked
 
 

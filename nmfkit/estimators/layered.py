@@ -40,11 +40,12 @@ class LayeredEstimator(ModelEstimator):
     def _fitted_rows(self, result: Result) -> Array:
         return result.levels[-1].coefficients
 
-    def _loss(self, result: Result) -> float:
+    def _loss(self, result: Result, x: Any) -> float:
+        del x
         return float(layer_losses(result).end[0])
 
-    def _note(self, result: Result) -> None:
-        super()._note(result)
+    def _note(self, result: Result, x: Any) -> None:
+        super()._note(result, x)
         self.components_per_level_ = [level.components for level in result.levels]
         self.components_ = self.components_per_level_[-1]
         self.layer_losses_ = layer_losses(result)

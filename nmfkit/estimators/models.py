@@ -11,14 +11,21 @@ from nmfkit.estimators.base import ModelEstimator
 from nmfkit.estimators.errors import NotInstalled, ParameterError
 from nmfkit.estimators.layered import LayeredEstimator
 from nmfkit.estimators.nmf import NMF
+from nmfkit.estimators.symmetric import PRECOMPUTED, SymmetricEstimator
 from nmfkit.parts import parameters
 from nmfkit.protocols import HasLevels
 from nmfkit.registry import Registered, registry
 
-CLASSES = {"DeepNMF": "deep-nmf", "SymNMF": "symnmf", "AGD": "agd", "IGMDSR": "ig-mdsr-nmf"}
+CLASSES = {
+    "DeepNMF": "deep-nmf",
+    "SymNMF": "symnmf",
+    "SymNMFNet": "symnmf-net",
+    "AGD": "agd",
+    "IGMDSR": "ig-mdsr-nmf",
+}
 """Names of classes that do not spell the name of their model."""
 
-PARTS = {"loss": ("loss", "frobenius"), "rule": ("rule", "auto"), "init": ("init", "random")} | {
+PARTS = {"loss": ("loss", "frobenius"), "rule": ("rule", "auto"), "init": ("init", "auto")} | {
     "reg_w": ("reg-w", ()),
     "reg_h": ("reg-h", ()),
 }
@@ -90,7 +97,7 @@ def _class_of(model: str, name: str) -> type[ModelEstimator]:
     registered = registry().get("model", model)
     own, made = _own_parameters(registered), _made_by(registered.load())
     takes = getattr(made, "takes", frozenset(text for text, _ in PARTS.values()))
-    home, ranks = (LayeredEstimator, RANKS) if issubclass(made, HasLevels) else (ModelEstimator, RANK)
+    home, ranks, first = _home(made)
     parts = {n: default for n, (text, default) in PARTS.items() if text in takes}
 
     def _model_options(self: Any) -> dict[str, str]:
@@ -99,8 +106,15 @@ def _class_of(model: str, name: str) -> type[ModelEstimator]:
 
     doc = f"{registered.spec.summary}: model {model!r} as a scikit-learn transformer; see `{home.__name__}`."
     names = {"__doc__": doc, "__module__": "nmfkit.estimators", "_model": model, "_model_options": _model_options}
-    constructor = _constructor({"n_components": ranks, **parts, **own, **COMMON})
-    return type(name, (home,), {**names, "__init__": constructor})
+    constructor = _constructor({"n_components": ranks, **first, **parts, **own, **COMMON})
+    return type(name, (home,), {**names, "_signed": bool(getattr(made, "signed", False)), "__init__": constructor})
+
+
+def _home(made: type) -> tuple[type[ModelEstimator], Any, dict[str, Any]]:
+    """What an estimator of such a model is made from, its `n_components`, and parameters of that kind of model."""
+    if getattr(made, "symmetric", False):
+        return SymmetricEstimator, RANK, {"affinity": PRECOMPUTED}
+    return (LayeredEstimator, RANKS, {}) if issubclass(made, HasLevels) else (ModelEstimator, RANK, {})
 
 
 def _made_by(factory: Any) -> type:
@@ -131,7 +145,7 @@ def _own_parameters(registered: Registered) -> dict[str, Any]:
     """The model's parameters with their defaults; those that need a value have None."""
     preset = getattr(registered.spec, "preset", {})
     free = {n: p for n, p in parameters(registered.load()).items() if n != "parts" and n not in preset}
-    if taken := sorted({"n_components", *PARTS, *COMMON} & set(free)):
+    if taken := sorted({"n_components", "affinity", *PARTS, *COMMON} & set(free)):
         raise ParameterError(f"model {registered.name!r} has parameters that every estimator has: {', '.join(taken)}")
     return {n: None if p.default is p.empty else p.default for n, p in free.items()}
 

@@ -173,7 +173,7 @@ class NMF(ModelEstimator):
             return found
         return drawn(x, rank, self.random_state)
 
-    def _note(self, result: Result) -> None:
-        super()._note(result)
+    def _note(self, result: Result, x: Any) -> None:
+        super()._note(result, x)
         self.__dict__.pop("n_steps_", None)
         self._stream = None

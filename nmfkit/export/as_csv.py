@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.export.contents import Contents, columns_of
+from nmfkit.export.contents import LABELS, Contents, columns_of
 
 CELLS = 2**16
 """Numbers that are text in memory at once."""
@@ -21,11 +21,16 @@ WINDOWS = "\r\n"
 def write(contents: Contents, folder: Path) -> None:
     """`w.csv` (a line a row of X, a column a component), `h.csv` (a line a component, a column a feature), and so on.
 
-    The first line names the columns, the first column the lines. `history.csv` has the history.
+    The first line names the columns, the first column the lines. `history.csv` has the history. Of a model that groups
+    the rows, `labels.csv` has the group of each, and its part in it.
     """
     for name, (width, _) in contents.row_factors.items():
         lines = (row for _, block in contents.blocks(name) for row in _texts(block))
         _write(folder / f"{name}.csv", contents.column_names(name, width), contents.row_labels, lines)
+    if contents.is_grouping:
+        pairs = (pair for label, part in contents.groups() for pair in zip(_texts(label), _texts(part), strict=True))
+        lines = ([*label, *part] for label, part in pairs)
+        _write(folder / f"{LABELS}.csv", ["label", "membership"], contents.row_labels, lines)
     for name, factor in contents.shared.items():
         table = columns_of(factor)
         of_features = contents.of_features(name)
@@ -57,6 +62,7 @@ def _write(path: Path, header: Iterable[Any], labels: Sequence[Any], lines: Iter
 
 def _texts(table: Array) -> Iterator[list[str]]:
     """Each row as texts: NumPy's are the shortest that give back a number of that dtype."""
+    table = columns_of(table)
     step = max(1, CELLS // max(1, table.shape[1]))
     for lo in range(0, len(table), step):
         yield from np.asarray(table[lo : lo + step]).astype(np.dtypes.StringDType()).tolist()

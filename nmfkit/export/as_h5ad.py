@@ -24,6 +24,8 @@ OURS = "nmfkit_export"
 def write(contents: Contents, path: Path) -> None:
     """A file without X: names in `obs` and `var`, factors in `obsm` and `varm`, the rest in `uns["nmfkit"]`.
 
+    Memberships are factors; labels are where they are largest, and not written apart.
+
     Raises `UsageError` without h5py.
     """
     with library().File(path, "w") as file:

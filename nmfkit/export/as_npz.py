@@ -13,18 +13,24 @@ from typing import Any
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.export.contents import Contents
+from nmfkit.export.contents import LABELS, Contents
 
 NAMES = 2**14
 """Names that are padded in memory at once."""
 
 
 def write(contents: Contents, path: Path) -> None:
-    """Every factor under its name, `rows` and `features` where they have names, the history, the description."""
+    """Every factor under its name, `rows` and `features` where they have names, the history, the description.
+
+    Of a model that groups the rows, `labels` (m,) and `memberships` (m, r), too.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, (width, dtype) in contents.row_factors.items():
             blocks = (block for _, block in contents.blocks(name))
             _put(archive, name, (contents.rows, width), dtype, blocks)
+        if contents.is_grouping:
+            labels = (np.asarray(label, np.int64) for label, _ in contents.groups())
+            _put(archive, LABELS, (contents.rows,), np.dtype(np.int64), labels)
         for name, factor in contents.shared.items():
             _put(archive, name, factor.shape, factor.dtype, [factor])
         for name, names in (("rows", contents.result.row_names), ("features", contents.result.feature_names)):

@@ -10,12 +10,12 @@ import numpy as np
 
 from nmfkit.blocks import Array
 from nmfkit.errors import UsageError
-from nmfkit.export.contents import BLOCK, Contents, columns_of
+from nmfkit.export.contents import BLOCK, LABELS, MEMBERSHIPS, Contents, columns_of
 
 
 def write(contents: Contents, folder: Path) -> None:
     """`w.parquet` (a line a row of X) and `h.parquet` (a line a feature: H turned round), each with a first column
-    of names; `history.parquet`. Raises `UsageError` without pyarrow.
+    of names; `history.parquet`; `labels.parquet` of a model that groups the rows. Raises `UsageError` without pyarrow.
     """
     arrow, parquet = _libraries()
     for name, (width, dtype) in contents.row_factors.items():
@@ -23,6 +23,8 @@ def write(contents: Contents, folder: Path) -> None:
         with parquet.ParquetWriter(folder / f"{name}.parquet", schema) as file:
             for lo, block in contents.blocks(name):
                 file.write_table(_table(arrow, schema, contents.row_labels[lo : lo + len(block)], block))
+    if contents.is_grouping:
+        _write_groups(arrow, parquet, contents, folder / f"{LABELS}.parquet")
     for name, factor in contents.shared.items():
         turned = contents.of_features(name)
         table = factor.T if turned else columns_of(factor)
@@ -37,6 +39,19 @@ def write(contents: Contents, folder: Path) -> None:
     history = contents.result.history
     columns = {name: history[name] for name in ("sweep", "objective", "seconds")}
     parquet.write_table(arrow.table(columns), folder / "history.parquet")
+
+
+def _write_groups(arrow: Any, parquet: Any, contents: Contents, path: Path) -> None:
+    """The label of each row, and its part in that group."""
+    names, lo = contents.row_labels, 0
+    _, dtype = contents.row_factors[MEMBERSHIPS]
+    kinds = [("label", arrow.int64()), ("membership", arrow.from_numpy_dtype(dtype))]
+    schema = arrow.schema([*_schema(arrow, "row", names, [], dtype), *kinds])
+    with parquet.ParquetWriter(path, schema) as file:
+        for label, part in contents.groups():
+            some = arrow.array(list(names[lo : lo + len(label)]), schema.types[0])
+            file.write_table(arrow.Table.from_arrays([some, arrow.array(label), arrow.array(part)], schema=schema))
+            lo += len(label)
 
 
 def _schema(arrow: Any, label: str, labels: Sequence[Any], names: list[str], dtype: Any) -> Any:

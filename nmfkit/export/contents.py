@@ -12,6 +12,7 @@ import numpy as np
 
 from nmfkit.array_rows import is_result
 from nmfkit.blocks import Array
+from nmfkit.clustering.assignments import clusters, parts, weighing
 from nmfkit.levels import levels_of, product
 from nmfkit.protocols import Level
 from nmfkit.result import Result
@@ -19,6 +20,9 @@ from nmfkit.result import Result
 FORMAT = 1
 FEATURES = 0
 """What stands below level 1: the features themselves."""
+MEMBERSHIPS = "memberships"
+"""What rows of W scaled to the sum 1 are called."""
+LABELS = "labels"
 BLOCK = 4 * 2**20
 """Bytes of a row factor that are in memory at once."""
 
@@ -41,9 +45,24 @@ class Contents:
 
     @cached_property
     def row_factors(self) -> dict[str, tuple[int, Any]]:
-        """The columns and the dtype of each factor that has a row for each row of X."""
+        """The columns and the dtype of each table that has a row for each row of X: factors, and memberships."""
         first = self.result.state.rows.read(0, 1)
-        return {name: (f.shape[1], f.dtype) for name, f in sorted(first.items()) if is_result(name)}
+        found = {name: (f.shape[1], f.dtype) for name, f in sorted(first.items()) if is_result(name)}
+        return found | ({MEMBERSHIPS: found[self._weighing]} if self.is_grouping else {})
+
+    @property
+    def is_grouping(self) -> bool:
+        """Whether the model groups the rows: then their memberships are beside its factors, and labels go along."""
+        return bool(getattr(self.result.model, "symmetric", False))
+
+    @cached_property
+    def _weighing(self) -> str:
+        return weighing(self.result)[0]
+
+    def groups(self) -> Iterator[tuple[Array, Array]]:
+        """The labels (k,) of one block of rows after the other, and the part that each row has in its group."""
+        for _, part in self.blocks(MEMBERSHIPS):
+            yield clusters(part), np.max(part, axis=1)
 
     @cached_property
     def shared(self) -> dict[str, Array]:
@@ -94,9 +113,11 @@ class Contents:
     def blocks(self, name: str) -> Iterator[tuple[int, Array]]:
         """The first row and the entries of one block of a row factor after the other."""
         width, dtype = self.row_factors[name]
+        factor = self._weighing if name == MEMBERSHIPS else name
         step = max(1, BLOCK // max(1, width * dtype.itemsize))
         for lo in range(0, self.rows, step):
-            yield lo, np.asarray(self.result.state.rows.read(lo, min(self.rows, lo + step))[name])
+            block = np.asarray(self.result.state.rows.read(lo, min(self.rows, lo + step))[factor])
+            yield lo, parts(block) if name == MEMBERSHIPS else block
 
     @property
     def row_labels(self) -> Sequence[str] | range:

@@ -14,11 +14,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
+from nmfkit.clustering.agreement import adjusted_rand, purity
 from nmfkit.errors import UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.loop import Watcher
 from nmfkit.parts import suggestion
-from nmfkit.report.agreement import adjusted_rand, purity
 from nmfkit.report.cautions import cautions
 from nmfkit.report.figures.style import drawing, rendered, say_indices
 from nmfkit.report.labels import told_apart

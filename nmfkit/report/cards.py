@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nmfkit.blocks import Array
+from nmfkit.report.figures.heatmap import larger
 from nmfkit.report.figures.style import tick
 from nmfkit.report.html import Html, el, join, name_of
 from nmfkit.report.images import image, pixels
@@ -60,7 +61,8 @@ def _views(study: Study, found: Components, k: int) -> list[Html]:
     if not row.any():
         return [*views, el("p", "all zero", class_="quiet")]
     if shapes.features:
-        return [*views, image(row, shapes.features, f"Component {k + 1} as an image", found.rank)]
+        text = f"Component {k + 1} as an image"
+        return [*views, image(row, shapes.features, text, found.rank, signed=found.layer.signed)]
     if shapes.axis:
         return [*views, _spectrum(row, shapes.axis, k), _peaks(row, shapes.axis)]
     if len(row) <= PROFILED:
@@ -71,16 +73,17 @@ def _views(study: Study, found: Components, k: int) -> list[Html]:
 def _bars(study: Study, found: Components, k: int) -> Html:
     row = found.v[k]
     top = found.top(k, study.top)
-    total = float(row.sum(dtype=np.float64))
-    return el("ol", *(_bar(study.feature(int(j)), row[j] / row[top[0]], row[j] / total) for j in top), class_="bars")
+    total, peak = float(np.sum(np.abs(row), dtype=np.float64)), float(np.abs(row[top[0]]))
+    return el("ol", *(_bar(study.feature(int(j)), row[j] / peak, row[j] / total) for j in top), class_="bars")
 
 
 def _bar(name: str, length: float, part: float) -> Html:
+    kind, sign = ("minus", "−") if part < 0 else (None, "")
     return el(
         "li",
         name_of(name, of="label"),
-        el("span", el("i", style=f"width:{100 * float(length):.1f}%"), class_="bar"),
-        el("span", rough_percentage(float(part)), class_="value"),
+        el("span", el("i", style=f"width:{100 * abs(float(length)):.1f}%", class_=kind), class_="bar"),
+        el("span", f"{sign}{rough_percentage(abs(float(part)))}", class_="value"),
     )
 
 
@@ -96,10 +99,16 @@ def _profile(row: Array, k: int) -> Html:
     """Every feature as a bar, in the order of the data."""
     step = WIDE / len(row)
     width = max(0.6, 0.8 * step)
-    heights = (TALL - 4) * row / row.max()
-    marks = (f"M{(j + 0.5) * step:.1f} {TALL - 1:.0f}v{-h:.1f}" for j, h in enumerate(heights) if h > 0.05)
+    base, room = _room(row)
+    heights = room * row / np.abs(row).max()
+    marks = (f"M{(j + 0.5) * step:.1f} {base:.0f}v{-h:.1f}" for j, h in enumerate(heights) if abs(h) > 0.05)
     path = el("path", d="".join(marks), stroke="#0072b2", stroke_width=f"{width:.2f}", fill="none")
-    return _drawing(path, f"Component {k + 1}: its {len(row)} features in the order of the data")
+    return _drawing(path, f"Component {k + 1}: its {len(row)} features in the order of the data", base)
+
+
+def _room(row: Array) -> tuple[float, float]:
+    """Where 0 is in a chart, from its top, and how far the entry of largest size goes."""
+    return (TALL / 2, TALL / 2 - 2) if row.min() < 0 else (TALL - 1, TALL - 4)
 
 
 def _spectrum(row: Array, axis: Axis, k: int) -> Html:
@@ -107,12 +116,13 @@ def _spectrum(row: Array, axis: Axis, k: int) -> Html:
     x, y = _envelope(axis.values[order], row[order])
     low, high = float(x[0]), float(x[-1])
     at = (x - low) / (high - low) * WIDE
-    up = TALL - 1 - (TALL - 4) * y / row.max()
+    base, room = _room(row)
+    up = base - room * y / np.abs(row).max()
     line = "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(at, up, strict=True))
-    area = el("path", d=f"M0 {TALL - 1:.0f}L{line}L{WIDE:.0f} {TALL - 1:.0f}Z", fill="#0072b2", fill_opacity="0.22")
+    area = el("path", d=f"M0 {base:.0f}L{line}L{WIDE:.0f} {base:.0f}Z", fill="#0072b2", fill_opacity="0.22")
     edge = el("path", d=f"M{line}", stroke="#0072b2", stroke_width="1.3", fill="none", stroke_linejoin="round")
     below = el("div", *(el("span", t) for t in _ticks(axis, low, high)), class_="ticks")
-    return join(_drawing(join(area, edge), f"Component {k + 1} along {axis.title}"), below)
+    return join(_drawing(join(area, edge), f"Component {k + 1} along {axis.title}", base), below)
 
 
 def _ticks(axis: Axis, low: float, high: float) -> list[str]:
@@ -127,16 +137,16 @@ def rounded(value: float, span: float) -> str:
 
 
 def _envelope(x: Array, y: Array) -> tuple[Array, Array]:
-    """At most `POINTS` points: of neighbours that would share one, the largest."""
+    """At most `POINTS` points: of neighbours that would share one, that of largest size."""
     if len(x) <= POINTS:
         return x, y
     edges = np.linspace(0, len(x), POINTS + 1).astype(int)[:-1]
-    return np.concatenate([x[edges[:-1]], x[-1:]]), np.maximum.reduceat(y, edges)
+    return np.concatenate([x[edges[:-1]], x[-1:]]), larger(np.maximum.reduceat(y, edges), np.minimum.reduceat(y, edges))
 
 
 def _peaks(row: Array, axis: Axis) -> Html:
     span = float(axis.values.max() - axis.values.min())
-    places = [f"{rounded(float(axis.values[j]), span)}" for j in peaks(row)]
+    places = [f"{rounded(float(axis.values[j]), span)}" for j in peaks(np.abs(row))]
     unit = f" {axis.unit}" if axis.unit else ""
     return el("p", "peaks at " if len(places) > 1 else "peak at ", ", ".join(places), unit, class_="peaks")
 
@@ -150,6 +160,6 @@ def peaks(row: Array, most: int = 4, least: float = 0.1) -> list[int]:
     return [int(j) for j in tops[np.argsort(-row[tops], kind="stable")][:most]]
 
 
-def _drawing(inside: Html, text: str) -> Html:
-    base = el("path", d=f"M0 {TALL - 0.5}H{WIDE:.0f}", stroke="#9aa3a9", stroke_width="1")
-    return el("svg", base, inside, viewBox=f"0 0 {WIDE:.0f} {TALL:.0f}", role="img", aria_label=text)
+def _drawing(inside: Html, text: str, base: float) -> Html:
+    line = el("path", d=f"M0 {base + 0.5}H{WIDE:.0f}", stroke="#9aa3a9", stroke_width="1")
+    return el("svg", line, inside, viewBox=f"0 0 {WIDE:.0f} {TALL:.0f}", role="img", aria_label=text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.report.figures.style import MAP, rendered
+from nmfkit.report.figures.style import DIVERGING, MAP, rendered
 from nmfkit.report.html import Html, el
 from nmfkit.report.thinned import Image, thinned
 
@@ -31,22 +31,23 @@ def picture(figure: Figure, text: str, how: str) -> Html:
     return el("figure", image, el("figcaption", how, class_="how"))
 
 
-def pixels(values: Array, text: str) -> Html:
-    """An image (h, w), from 0 to its largest value."""
+def pixels(values: Array, text: str, *, signed: bool = False) -> Html:
+    """An image (h, w), from 0 to its largest value, or as far below 0 as above where it is `signed`."""
     from matplotlib.image import imsave
 
     out = io.BytesIO()
-    high = max(float(np.max(values)), float(np.finfo(np.float64).tiny))
-    imsave(out, values, cmap=MAP, vmin=0, vmax=high, format="png", metadata={"Software": "nmfkit"})
+    high = max(float(np.max(np.abs(values))), float(np.finfo(np.float64).tiny))
+    low, colours = (-high, DIVERGING) if signed else (0, MAP)
+    imsave(out, values, cmap=colours, vmin=low, vmax=high, format="png", metadata={"Software": "nmfkit"})
     height, width = values.shape
     kind = "sharp" if max(height, width) <= SHARP else None
     return el("img", src=_inline("png", out.getvalue()), alt=text, width=width, height=height, class_=kind)
 
 
-def image(flat: Array, whole: Image, text: str, images: int) -> Html:
+def image(flat: Array, whole: Image, text: str, images: int, *, signed: bool = False) -> Html:
     """A vector of pixels as the image that it is, one of so many `images`."""
     numbers, small = thinned(whole, images)
-    return pixels(small.arranged(flat[numbers]), text)
+    return pixels(small.arranged(flat[numbers]), text, signed=signed)
 
 
 def _inline(kind: str, content: bytes) -> str:

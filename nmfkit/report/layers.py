@@ -20,7 +20,7 @@ class Layer:
 
     `shared` says what `v` is made of: a factor, or a product of factors. `chain` (p, r) stands between the two where
     there is something, a product whose last factor is `mixing` (q, r). `level` counts from 1, the level next to the
-    data; None for a model without levels.
+    data; None for a model without levels. Of a `symmetric` model, rows and features are the same things.
     """
 
     row: str | None
@@ -30,6 +30,7 @@ class Layer:
     mixing: Array | None = field(default=None, repr=False)
     level: int | None = None
     weighing: str | None = None
+    symmetric: bool = False
 
     @property
     def rank(self) -> int:
@@ -46,9 +47,27 @@ class Layer:
         """The columns of the factor of the rows, p."""
         return self.rank if self.chain is None else len(self.chain)
 
+    @property
+    def signed(self) -> bool:
+        """Whether components have negative entries."""
+        return bool(np.min(self.v) < 0)
+
+    @property
+    def scale(self) -> Array:
+        """What a weight of 1 is worth of each component (r,): the sum of its entries' sizes, 1 if `symmetric`."""
+        if self.symmetric:
+            return np.ones(self.rank)
+        return sizes_of(self.v)
+
     def weigh(self, rows: Array) -> Array:
         """The weights (rows, r) of some rows of the factor."""
         return rows if self.chain is None else rows @ self.chain
+
+
+def sizes_of(v: Array) -> Array:
+    """The sum of the sizes of each row's entries (r,)."""
+    found: Array = np.abs(v).sum(axis=1, dtype=np.float64)
+    return found
 
 
 def layers(result: Result) -> list[Layer]:
@@ -90,7 +109,7 @@ def _by_shapes(result: Result) -> list[Layer]:
         if f.ndim == 2 and f.shape[1] == result.shape[1]:
             row = next((name for name, rank in free.items() if rank == f.shape[0]), None)
             free.pop(row or "", None)
-            found.append(Layer(row, name, np.asarray(f)))
+            found.append(Layer(row, name, np.asarray(f), symmetric=bool(getattr(result.model, "symmetric", False))))
     if not found and result.shape[0] == result.shape[1]:
         found = [Layer(name, f"{name}ᵀ", np.asarray(result.factors[name]).T) for name in rows]
     if not found:

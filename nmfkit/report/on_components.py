@@ -16,6 +16,8 @@ from nmfkit.report.mixture import GAIN, MOST, Mixture
 from nmfkit.report.study import Components, Study
 from nmfkit.report.tables import table
 
+_FROM_0 = "1 (yellow) on the diagonal and for twins, 0 (dark) for components without a feature in common"
+_OF_SIGNS = "1 (blue) on the diagonal and for twins, 0 (white) for components at right angles, −1 (red) for opposites"
 GOOD = 0.9
 """Cosine from which on a component counts as found in the reference."""
 
@@ -28,13 +30,19 @@ def components(study: Study, found: Components) -> Html:
     if found.weights is not None and found.weights.maps is not None:
         pieces.append("Its map shows how much of it each pixel holds, from dark (none) to yellow (its most).")
     if shapes.features:
-        pieces.append("The image shows the component itself, from dark (0) to yellow (its largest value).")
+        from_0 = "from dark (0) to yellow (its largest value)"
+        either = "from red (as far below 0 as it goes) over white (0) to blue (as far above)"
+        pieces.append(f"The image shows the component itself, {either if found.layer.signed else from_0}.")
     elif shapes.axis:
-        pieces.append("The curve is the component along the axis, from 0 to its largest value.")
+        pieces.append("The curve is the component along the axis; the grey line is 0.")
     else:
         if found.v.shape[1] <= PROFILED:
             pieces.append("The small chart holds all features in the order of the data.")
         pieces.append("Bars are the features that weigh most; the percentage is a feature's part of the component.")
+        if found.layer.signed:
+            pieces.append(
+                "Orange bars, and a minus, are features that it lowers; shares and parts are of entries' sizes."
+            )
     body = [el("p", " ".join(pieces), class_="how"), cards(study, found)]
     if not shapes.features:
         body += [el("h3", "All in one"), _heatmap(study, found)]
@@ -44,11 +52,12 @@ def components(study: Study, found: Components) -> Html:
 def _heatmap(study: Study, found: Components) -> Html:
     n, shown = found.v.shape[1], len(chosen(found, study.shapes.axis))
     whole = n <= WIDE or study.shapes.axis is not None
+    start = "red over white, 0, and blue" if found.layer.signed else "0"
     some = "" if whole else f" Of {n:,} features it shows {shown}: those that lead in a component."
     return picture(
         heatmap(study, found),
         f"Heat map of {found.rank} components by {shown} features",
-        "A row is a component, a column a feature; each row runs from 0 to its own largest entry. A column with "
+        f"A row is a component, a column a feature; each row runs from {start} to its own largest entry. A column with "
         f"several bright cells is a feature that components share.{some}",
     )
 
@@ -56,7 +65,7 @@ def _heatmap(study: Study, found: Components) -> Html:
 def alike(study: Study, found: Components) -> Html:
     """How alike the components are and how sparse, with a table."""
     drawn = _alike(study, found) if found.rank > 1 else None
-    other = found.cosine - 2 * np.eye(found.rank)
+    other = found.cosine - 3 * np.eye(found.rank)
     near = np.argmax(other, axis=1)
     rows = (
         [
@@ -82,7 +91,7 @@ def _alike(study: Study, found: Components) -> Html:
     return picture(
         similarity(study, found),
         "Heat map of the cosine of each pair of components; their shares and their sparsity",
-        "Left: 1 (yellow) on the diagonal and for twins, 0 (dark) for components without a feature in common; those "
+        f"Left: {_OF_SIGNS if found.layer.signed else _FROM_0}; those "
         "that are alike stand together. Right: the part of the fit that each component makes, and Hoyer's sparsity, "
         "0 for even entries, 1 for a single one.",
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from nmfkit.blocks import Array
 from nmfkit.cli.text import percent
-from nmfkit.report.agreement import adjusted_rand, purity
+from nmfkit.clustering.agreement import adjusted_rand, purity
 from nmfkit.report.figures.samples import by_label, label_parts, sample_map, sample_table
 from nmfkit.report.html import Html, el, join, name_of
 from nmfkit.report.images import picture

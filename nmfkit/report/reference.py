@@ -80,7 +80,7 @@ def _aligned(
 def cosines(a: Array, b: Array) -> Array:
     """The cosine of the angle between each row of `a` (p, n) and each of `b` (q, n); 0 for a row that is all zero."""
     product: Array = _unit(a) @ _unit(b).T
-    return np.clip(product, 0.0, 1.0)
+    return np.clip(product, -1.0, 1.0)
 
 
 def _unit(a: Array) -> Array:

@@ -47,7 +47,7 @@ class Side:
     def cosine(self) -> Array:
         """The cosine of the angle between x and ŷ; NaN where one of them is all zero."""
         left, data, fit = (self.sums[:, i] for i in (LEFT, DATA, FIT))
-        return np.clip(_ratio((data + fit - left) / 2, np.sqrt(data * fit)), 0.0, 1.0)
+        return np.clip(_ratio((data + fit - left) / 2, np.sqrt(data * fit)), -1.0, 1.0)
 
     @property
     def surplus(self) -> Array:
@@ -166,8 +166,7 @@ class Measure:
         by_column = np.stack([np.bincount(x.indices, t, minlength=n) for t in terms], axis=1)
         wide = u.astype(np.float64)
         by_row = by_row + elsewhere * _unstored(np.sum((wide @ self.gram) * wide, axis=1), wide @ self.sums, n)
-        # A difference of large numbers may fall a hair below zero.
-        return np.maximum(by_row, 0), _stats(by_column, u, elsewhere)
+        return _squares_above_0(by_row), _stats(by_column, u, elsewhere)
 
 
 def _summed(x: Array, y: Array, weights: Array | None) -> tuple[Array, Array]:
@@ -195,7 +194,13 @@ def _with_unstored(found: Stats, v: Array) -> Array:
     wide = v.astype(np.float64)
     squares = np.sum(wide * (found["gram"] @ wide), axis=0)
     sums: Array = found["columns"] + _unstored(squares, found["sums"] @ wide, found["count"])
-    return np.maximum(sums, 0)
+    return _squares_above_0(sums)
+
+
+def _squares_above_0(sums: Array) -> Array:
+    """The same, sums of squares at least 0: a difference of large numbers may fall a hair below."""
+    signless = np.array([i in (LEFT, DATA, FIT, SEEN) for i in range(sums.shape[1])])
+    return np.where(signless, np.maximum(sums, 0), sums)
 
 
 def _unstored(squares: Array, sums: Array, count: float) -> Array:

@@ -12,6 +12,7 @@ from nmfkit.problem import part_text
 from nmfkit.report.figures.convergence import convergence
 from nmfkit.report.html import Html, el, join
 from nmfkit.report.images import picture
+from nmfkit.report.on_clusters import on_clusters
 from nmfkit.report.on_components import alike, beside_reference, components
 from nmfkit.report.on_consensus import made_of
 from nmfkit.report.on_levels import levels
@@ -38,6 +39,8 @@ def sections(study: Study) -> Iterator[Section]:
         yield Section("consensus", "Consensus", made_of(study, about))
     else:
         yield Section("convergence", "Convergence", _convergence(study))
+    if study.clusters is not None:
+        yield Section("clusters", "Clusters", on_clusters(study, study.clusters))
     if study.has_levels:
         yield Section("levels", "Levels", levels(study))
     for i, found in enumerate(study.components):

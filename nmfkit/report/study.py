@@ -16,8 +16,9 @@ from nmfkit.executors.machine import Machine
 from nmfkit.loop import Watcher
 from nmfkit.origin import IN_MEMORY, OTHERS
 from nmfkit.protocols import HasLevels, LayerLosses
+from nmfkit.report.clusters import Clusters, clusters
 from nmfkit.report.labels import Labels, read_labels
-from nmfkit.report.layers import Layer, layers
+from nmfkit.report.layers import Layer, layers, sizes_of
 from nmfkit.report.links import Links, links
 from nmfkit.report.reference import Match, Reference, cosines, matches, read_reference
 from nmfkit.report.residuals import Residuals, residuals
@@ -33,7 +34,7 @@ class Components:
     """The components of a layer, the one with the largest share first.
 
     `order[i]` is the index that component i has in the run; `v` (r, n), `weights` and all that follows are in the order
-    shown. The share is the part of the sum of all entries of W H that a component makes; without W, of V.
+    shown. The share is the part of the sum of all entries' sizes of W H that a component makes; without W, of V.
     """
 
     layer: Layer
@@ -50,9 +51,8 @@ class Components:
 
     @cached_property
     def sizes(self) -> Array:
-        """The sum of each component's entries (r,)."""
-        found: Array = self.v.sum(axis=1, dtype=np.float64)
-        return found
+        """The sum of the sizes of each component's entries (r,)."""
+        return sizes_of(self.v)
 
     @property
     def usage(self) -> Array:
@@ -89,14 +89,14 @@ class Components:
     def profiles(self) -> Array:
         """Of each row of the sample, the part of its mass that each component makes (s, r); NaN for rows of zeros."""
         assert self.weights is not None
-        mass = self.weights.sample * self.sizes
+        mass = self.weights.sample * self.layer.scale[self.order]
         total = mass.sum(axis=1, keepdims=True)
         parts: Array = np.divide(mass, total, out=np.full_like(mass, np.nan), where=total > 0)
         return parts
 
     def top(self, k: int, count: int) -> Array:
-        """The features that weigh most in component k, the heaviest first, at most `count`, none that is zero."""
-        row = self.v[k]
+        """The features of largest size in component k, the heaviest first, at most `count`, none that is zero."""
+        row = np.abs(self.v[k])
         some = np.argpartition(-row, min(count, len(row) - 1))[: count + 1] if len(row) > count else np.arange(len(row))
         order = some[np.argsort(-row[some], kind="stable")][:count]
         found: Array = order[row[order] > 0]
@@ -108,7 +108,7 @@ class Study:
     """A run with all that was asked for; `residuals` is None with `gone`, a sentence on why.
 
     Of a model with levels, `components` has one entry a level, `links` one a level from the second on, and `losses`
-    those of its layers.
+    those of its layers. `clusters` are those of a symmetric model.
     """
 
     result: Result
@@ -121,6 +121,7 @@ class Study:
     top: int = 8
     links: tuple[Links, ...] = ()
     losses: LayerLosses | None = None
+    clusters: Clusters | None = None
 
     @property
     def main(self) -> Components:
@@ -187,7 +188,11 @@ def study(
     components = tuple(_ordered(layer, w, known) for layer, w in zip(found, weights, strict=True))
     left, gone = _residuals(result, found, x, data, key, options, machine or Machine(), watcher)
     linked = links(result, components) if level is None else ()
-    return Study(result, components, form, given, known, left, gone, top, linked, _losses(result))
+    groups = None
+    if components[0].layer.symmetric and level is None:
+        there = (x, key, options, machine or Machine(), watcher) if left is not None else None
+        groups = clusters(result, components[0].order, components[0].v, there)
+    return Study(result, components, form, given, known, left, gone, top, linked, _losses(result), groups)
 
 
 def _asked(found: list[Layer], level: int | None) -> list[Layer]:
@@ -228,7 +233,7 @@ class _Faults:
 
 
 def _ordered(layer: Layer, weights: Weights | None, reference: Reference | None) -> Components:
-    mass = layer.v.sum(axis=1, dtype=np.float64) * (weights.sums if weights else 1.0)
+    mass = sizes_of(layer.v) * (weights.sums if weights else 1.0)
     order = np.argsort(-mass, kind="stable")
     total = float(mass.sum())
     shares = mass[order] / total if total > 0 else np.zeros(len(order))

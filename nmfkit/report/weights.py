@@ -32,8 +32,8 @@ class Weights:
     `sums`, `squares` (r,) are over all rows; `dead` counts rows that are all zero, `leads[k]` the rows in which
     component k has the largest mass. `sample` (s, r) are the rows `numbers` (s,). With labels, `mass` (labels, r) is
     the sum of masses and `table` (labels, r) counts the rows by label and leading component. `maps` (h, w, r) are the
-    rows as pixels. The mass of component k in a row is its weight times the sum of the component's entries. Of a level
-    whose weights are a factor, `gram` (r, r) holds the inner products of the columns.
+    rows as pixels. The mass of component k in a row is its weight times `Layer.scale`. Of a level whose weights are a
+    factor, `gram` (r, r) holds the inner products of the columns.
     """
 
     count: int
@@ -73,7 +73,7 @@ class _Gathering:
 
     def __init__(self, result: Result, layer: Layer, labels: Labels | None, image: Image | None) -> None:
         self.result, self.layer, self.labels = result, layer, labels
-        self.scale = np.sum(layer.v, axis=1, dtype=np.float64)
+        self.scale = layer.scale
         self.picked = _picked(result.shape[0], layer.rank)
         self.pixels: Array = np.empty(0, np.int64)
         self.small: Image | None = None

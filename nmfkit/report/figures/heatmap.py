@@ -21,14 +21,14 @@ NAMED = 60
 
 
 def heatmap(study: Study, found: Components) -> Figure:
-    """Rows are components, columns features, each row from 0 to its largest entry."""
+    """Rows are components, columns features, each row from 0 to its largest entry, either way where some are below."""
     columns = chosen(found, study.shapes.axis)
-    peak = np.max(found.v, axis=1, keepdims=True)
+    peak = np.max(np.abs(found.v), axis=1, keepdims=True)
     values = _narrowed(found.v[:, columns] / np.where(peak > 0, peak, 1))
     named = len(columns) <= NAMED and study.shapes.axis is None
     figure = canvas(WIDTH, min(8.0, 1.1 + 0.9 * named + 0.2 * max(4, found.rank) * (1 if found.rank <= 40 else 0.3)))
     ax = figure.subplots()
-    heat(ax, values, high=1, bar="part of the largest")
+    heat(ax, values, high=1, bar="part of the largest", signed=found.layer.signed)
     number_axis(ax.set_yticks, found.rank)
     ax.set(ylabel="component")
     if axis := study.shapes.axis:
@@ -44,11 +44,17 @@ def heatmap(study: Study, found: Components) -> Figure:
 
 
 def _narrowed(values: Array) -> Array:
-    """At most `WIDE` columns: of neighbours that would share one, the largest entry."""
+    """At most `WIDE` columns: of neighbours that would share one, the entry of largest size."""
     n = values.shape[1]
     if n <= WIDE:
         return values
-    return np.maximum.reduceat(values, np.linspace(0, n, WIDE + 1).astype(int)[:-1], axis=1)
+    edges = np.linspace(0, n, WIDE + 1).astype(int)[:-1]
+    return larger(np.maximum.reduceat(values, edges, axis=1), np.minimum.reduceat(values, edges, axis=1))
+
+
+def larger(high: Array, low: Array) -> Array:
+    """Of two numbers the one of larger size."""
+    return np.where(high >= -low, high, low)
 
 
 def _round_places(values: Array, columns: int) -> tuple[Array, list[str]]:

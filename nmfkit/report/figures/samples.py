@@ -143,7 +143,7 @@ def _placed(found: Components) -> tuple[Array, tuple[str, str]]:
     """Where the samples stand, and what the axes are: of two components, their masses themselves."""
     assert found.weights is not None
     if found.rank == 2:
-        return found.weights.sample * found.v.sum(axis=1), ("mass of component 1", "mass of component 2")
+        return found.weights.sample * found.layer.scale[found.order], ("mass of component 1", "mass of component 2")
     places, (first, second) = embedded(found.profiles)
     return places, (f"axis 1 ({first:.0%} of the variance)", f"axis 2 ({second:.0%})")
 

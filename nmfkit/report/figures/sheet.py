@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nmfkit.report.figures.style import FAINT, MAP, OKABE_ITO, WIDTH, canvas, label, plain_ticks
+from nmfkit.report.figures.style import DIVERGING, FAINT, MAP, OKABE_ITO, WIDTH, canvas, label, plain_ticks
 from nmfkit.report.study import Components, Study
 from nmfkit.report.thinned import thinned
 
@@ -65,11 +65,11 @@ def components(study: Study) -> Figure:
         ax.set_title(f"{i + 1} · {found.shares[i]:.1%} · index {found.order[i]}", fontsize=7.5)
         if shapes.features:
             numbers, small = thinned(shapes.features, count)
-            _picture(ax, small.arranged(found.v[i][numbers]))
+            _picture(ax, small.arranged(found.v[i][numbers]), signed=found.layer.signed)
         elif maps is not None:
             _picture(ax, maps[..., i])
         elif shapes.axis:
-            _spectrum(ax, shapes.axis, found.v[i])
+            _spectrum(ax, shapes.axis, found.v[i], signed=found.layer.signed)
         else:
             _bars(ax, study, found, i)
     if count < found.rank:
@@ -81,26 +81,26 @@ def _for_bars(study: Study) -> Form:
     return Form(4, 0.7 + 0.17 * study.top, 1.18, 0.3)
 
 
-def _picture(ax: Any, values: Any) -> None:
-    ax.imshow(
-        values, cmap=MAP, vmin=0, vmax=max(float(values.max()), np.finfo(np.float64).tiny), interpolation="nearest"
-    )
+def _picture(ax: Any, values: Any, *, signed: bool = False) -> None:
+    high = max(float(np.abs(values).max()), np.finfo(np.float64).tiny)
+    low, colours = (-high, DIVERGING) if signed else (0, MAP)
+    ax.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)
 
 
-def _spectrum(ax: Any, axis: Any, values: Any) -> None:
+def _spectrum(ax: Any, axis: Any, values: Any, *, signed: bool) -> None:
     ax.fill_between(axis.values, values, color=OKABE_ITO[0], alpha=0.25, linewidth=0)
     ax.plot(axis.values, values, color=OKABE_ITO[0], lw=1)
-    ax.set(ylim=(0, None), yticks=[])
+    ax.set(ylim=(None if signed else 0, None), yticks=[])
     plain_ticks(ax.xaxis)
     ax.set_xlabel(axis.title, fontsize=8)
 
 
 def _bars(ax: Any, study: Study, found: Components, k: int) -> None:
     top = found.top(k, study.top)
-    total = max(float(found.v[k].sum()), np.finfo(np.float64).tiny)
+    total = max(float(found.sizes[k]), np.finfo(np.float64).tiny)
     ax.barh(np.arange(len(top)), found.v[k][top] / total, color=OKABE_ITO[0], height=0.75)
     ax.set_yticks(range(len(top)), [label(study.feature(int(j)), 18) for j in top], fontsize=7.5)
     ax.set_ylim(study.top - 0.4, -0.6)

@@ -23,7 +23,8 @@ def similarity(study: Study, found: Components | None = None) -> Figure:
     )
     left = axes["cosine"]
     order = together(found.cosine)
-    heat(left, found.cosine[np.ix_(order, order)], high=1, title="Cosine of each pair", width=0.03)
+    heat(left, found.cosine[np.ix_(order, order)], high=1, title="Cosine of each pair", width=0.03,
+         signed=found.layer.signed)  # fmt: skip
     places = range(len(order)) if len(order) <= 32 else ()
     names = [str(order[i] + 1) for i in places]
     small = 9 if len(order) <= 20 else 6.5
@@ -42,7 +43,7 @@ def together(cosine: Array) -> Array:
     from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
     from scipy.spatial.distance import squareform
 
-    apart = squareform(np.clip(1 - (cosine + cosine.T) / 2, 0, 1), checks=False)
+    apart = squareform(np.clip(1 - (cosine + cosine.T) / 2, 0, 2), checks=False)
     order: Array = leaves_list(optimal_leaf_ordering(linkage(apart, "average"), apart))
     return order
 

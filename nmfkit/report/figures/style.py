@@ -21,7 +21,9 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "
 MARKERS = "osD^vPX*"
 INK, FAINT, GRID = "#222222", "#666666", "#dddddd"
 MAP = "viridis"
-"""The colour map of every picture: even to the eye, and in grey, too."""
+"""The colour map of values from 0 on: even to the eye, and in grey, too."""
+DIVERGING = "RdBu"
+"""That of values of either sign: red below 0, white, blue above, which the colour-blind tell apart."""
 FALLBACKS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "WenQuanYi Zen Hei", "Hiragino Sans", "PingFang SC",
     "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
@@ -135,10 +137,22 @@ def tick(value: float, _position: Any = None) -> str:
 
 
 def heat(
-    ax: Axes, values: Any, *, title: str = "", high: float | None = None, bar: str = "", width: float = 0.018
+    ax: Axes,
+    values: Any,
+    *,
+    title: str = "",
+    high: float | None = None,
+    bar: str = "",
+    width: float = 0.018,
+    signed: bool = False,
 ) -> None:
-    """A matrix as colours from 0 to `high`; `bar` labels their scale, `width` is its width in that of the matrix."""
-    image = ax.imshow(values, cmap=MAP, vmin=0, vmax=high, aspect="auto", interpolation="nearest")
+    """A matrix as colours from 0 to `high`, or from −`high` where it is `signed`.
+
+    `bar` labels their scale, `width` is its width in that of the matrix.
+    """
+    low = -high if signed and high is not None else 0
+    colours = DIVERGING if signed else MAP
+    image = ax.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
     ax.set_title(title)
     for spine in ax.spines.values():
         spine.set_visible(False)

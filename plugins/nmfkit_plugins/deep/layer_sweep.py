@@ -90,6 +90,11 @@ class Advancing:
         new, stats = self.sweep(model.local, rows, shared)
         return Advance(new, *concluded(model, shared, stats))
 
+    def fetch(self, shared: Any) -> Shared:
+        """The state as it is: it never leaves this process."""
+        state: Shared = shared
+        return state
+
 
 def named(sweep: Sweep, rows: RowStore, old: str, new: str, carried: tuple[str, ...], scale: Array) -> RowStore:
     """The rows of factor `old` times `scale` (r,), under the name `new`, beside those that are carried along."""
