@@ -48,8 +48,10 @@ def begun(
     diagonal, empty = found["diagonal"].whole(), found["empty"].whole()
     f[empty[:, 0] > 0] = 0
     if isinstance(sweeps.rule, Prepares):
-        f = np.ascontiguousarray(sweeps.rule.prepared(f, sweep, probe, seed), dtype=dtype)
+        f = np.array(sweeps.rule.prepared(f, sweep, probe, seed), dtype=dtype, order="C")
+        f[empty[:, 0] > 0] = 0
     squares = probe.squares - (float(np.sum(np.square(diagonal, dtype=np.float64))) if sweeps.ignored else 0.0)
+    f.flags.writeable = False
     facts = Facts(len(f), math.sqrt(max(squares, 0.0)), probe.high, probe.low, top_of(f, sweep), probe.nonzero)
     matrix = sweep(whole_panel, None, {}, tiles=False)[1]["panels"].whole() if sweeps.keeps_matrix else None
     shared = {
