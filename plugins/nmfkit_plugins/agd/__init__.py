@@ -13,6 +13,6 @@ def nmfkit_models() -> list[PartSpec]:
             "agd",
             "X ≈ W H with sparse W ≥ 0 and H of either sign: components recovered by thresholded decoding",
             "nmfkit_plugins.agd.model:AGD",
-            examples=("agd", "agd:holdout=0.3,nonneg=clip,reseed=1", "agd:codes=threshold,floor=0.05,decay=1.25"),
+            examples=("agd", "agd:holdout=0.3,nonneg=clip,reseed=1"),
         )
     ]
