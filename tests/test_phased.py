@@ -230,7 +230,7 @@ def test_workers_tell_a_pass_in_few_bytes(monkeypatch):
         assert told.due is not None
         assert len(cloudpickle.dumps(told)) < 20_000, size_text(len(cloudpickle.dumps(told)))
         assert told.state.over(large_state)["h"] is large
-        told = conclude_pass(model, told.state, Partial({"total": 1.0}, ("w",), ()))
+        told = conclude_pass(model, told.state, None, Partial({"total": 1.0}, ("w",), ()))
     assert told.due is None
     assert told.state.open().keys() == {"by", "h", "passes", "total"}
 

@@ -168,8 +168,8 @@ class ClusterExecutor:
         self._between = []
         while there.due is not None:
             errand = self._errand(self._packed(there.due.step), there.due.shared, data=there.due.data, tiles=True)
-            # Kept until the sweep is over, and with it the state before, which a task may be run again from.
-            self._between.append(self._held())
+            # With the state before this pass, which its tasks may be run again from.
+            self._between = [*self._between[-1:], self._held()]
             there = self._pass(errand, model, there.state, so_far.rows)
             so_far.take(self._rows(errand, there.names), there.names)
             reports += there.reports
