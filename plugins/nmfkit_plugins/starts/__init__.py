@@ -1,4 +1,4 @@
-"""Starting points: random rows, and NNDSVD by sweeps over the data."""
+"""Starting points: random rows; NNDSVD, extreme samples and a short fit, by sweeps over the data."""
 
 from __future__ import annotations
 
@@ -25,5 +25,17 @@ def nmfkit_initializers() -> list[PartSpec]:
             "nndsvd with its zeros filled by small positive numbers",
             "nmfkit_plugins.starts.nndsvd:NNDSVD",
             preset={"fill": "small"},
+        ),
+        PartSpec(
+            "spa",
+            "the samples that lie furthest out, by successive projection",
+            "nmfkit_plugins.starts.spa:SPA",
+            examples=("spa", "spa:none"),
+        ),
+        PartSpec(
+            "hals",
+            "factors after a few sweeps of rule hals",
+            "nmfkit_plugins.starts.hals:Fitted",
+            examples=("hals:5",),
         ),
     ]

@@ -56,7 +56,11 @@ class GaussNewton:
 
     def _solved(self, h: Array, gram: Array, gradient: Array, free: Array) -> Array:
         """P after conjugate gradients from 0, zero where not `free`."""
-        step, rest = np.zeros_like(h), -gradient
+        largest = float(np.max(np.abs(gradient)))
+        if largest == 0:
+            return np.zeros_like(h)
+        scale = h.dtype.type(largest)  # squares of gradients may leave the range of float32
+        step, rest = np.zeros_like(h), -gradient / scale
         along, size = rest, _squared(rest)
         first = size
         for _ in range(self.inner):
@@ -68,7 +72,7 @@ class GaussNewton:
             step, rest = step + h.dtype.type(length) * along, rest - h.dtype.type(length) * image
             size, before = _squared(rest), size
             along = rest + h.dtype.type(size / before) * along
-        return step
+        return scale * step
 
 
 def _squared(a: Array) -> float:

@@ -162,8 +162,8 @@ class SymNMF:
         return 0.5 * float(shared["squares"])
 
     def scale(self, shared: Shared) -> float:
-        """‖A‖²: the terms of the objective cancel where the fit is close."""
-        return float(shared["squares"])
+        """‖A‖² and ‖HᵀH‖²: the terms of the objective cancel where the fit is close."""
+        return float(shared["squares"]) + float(np.sum(np.square(shared["gram"])))
 
     # --- fixed H --------------------------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ from nmfkit_plugins.symnmf.rules import Facts, Halves
 FLOOR = 1e-16
 """Entries are kept at this fraction of the largest one of the start, for no product leaves zero."""
 
+SAFE = 1 / 3
+"""The longest power that rose in no trial."""
+
 STEP = Multiplicative(extrapolate=False)
 """The rule that multiplies by roots, whatever the surrogate."""
 
@@ -40,9 +43,10 @@ class Powers:
 class SymMU:
     """H ← H ∘ (A H / H HᵀH)^power, or with `damping` β: H ← H ∘ (1 − β + β A H / H HᵀH).
 
-    `power` ¼ is safe by its majoriser; ⅓ (He, Xie, Zdunek, Zhou & Cichocki, IEEE TNN 22(12), 2011) and ½ take longer
-    steps, and rose in no trial; so did damping ½ (Ding, He & Simon, SDM 2005), the default. A whole step (power 1)
-    goes to and fro. Where A has negative entries, those of A⁻ H join the denominator.
+    `power` ¼ is safe by its majoriser, and ⅓ (He, Xie, Zdunek, Zhou & Cichocki, IEEE TNN 22(12), 2011) rose in no
+    trial. Longer steps may rise, so that the best H counts: ½ where A has negative entries, damping ½ (Ding, He &
+    Simon, SDM 2005), the default, where rows of H are far too small for A. A whole step (power 1) goes to and fro.
+    Where A has negative entries, those of A⁻ H join the denominator.
     """
 
     power: float | None = None
@@ -61,7 +65,7 @@ class SymMU:
     @property
     def monotone(self) -> bool:
         """Whether steps are short enough."""
-        return (self.power or self.damping or 0.5) <= 0.5
+        return self.power is not None and self.power <= SAFE
 
     def begin(self, h: Array, facts: Facts) -> dict[str, Any]:
         """The floor."""
@@ -77,7 +81,7 @@ class SymMU:
             neg = product
         if self.power is None:
             share = self.damping or 0.5
-            ratio = np.divide(neg, pos, out=np.ones_like(h), where=pos > 0)
+            ratio = np.where(pos > 0, neg / np.where(pos > 0, pos, np.ones_like(pos)), np.ones_like(pos))
             damped: Array = np.maximum(h * (1 - share + share * ratio), state["floor"])
             return damped
         pulled = Pulled(pos, neg)
