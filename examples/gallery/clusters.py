@@ -112,7 +112,7 @@ def draw(folder, a, result, pictures, random, right, classes):
     starts.scatter(*own, s=90, marker="*", color=COLOURS[0], label="eigenvectors")
     starts.set(xlabel="‖A − HHᵀ‖ / ‖A‖", ylabel="in the right class", title="what it starts from")
     starts.legend()
-    keep(figure, folder, colours=48)
+    keep(figure, folder, colours=64)
 
 
 def by_cluster(a, labels, pixels=240):

