@@ -238,6 +238,16 @@ def test_a_square_matrix_that_is_not_symmetric_is_refused():
         dominant_range(Products(x), drawn(20, 4, 0, float), np.linalg.norm(x), tol=1e-3, passes=9)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_kernel_whose_values_fall_to_rounding_is_symmetric_all_the_same(dtype):
+    points = np.random.default_rng(0).random((200, 2))
+    a = np.exp(-((points[:, None] - points) ** 2).sum(axis=2) / 18).astype(dtype)
+    found = leading_eigenpairs(Products(a), drawn(200, 28, 0, dtype), 20, tol=1e-2, passes=60)
+    exact = np.linalg.eigvalsh(a.astype(float))[::-1][:20]
+    np.testing.assert_allclose(found.values, exact, atol=0.02 * exact[0])
+    assert nmfkit.fit(a, model="symnmf", rank=20, max_sweeps=2, threads=1).w.any()
+
+
 def test_a_model_of_any_matrix_does_not_take_it():
     with pytest.raises(Incompatible, match="init 'eigen' starts from a symmetric matrix, and model 'nmf' is for any"):
         nmfkit.fit(planted()[0], rank=3, init="eigen")
