@@ -72,7 +72,8 @@ class GaussNewton:
             step, rest = step + h.dtype.type(length) * along, rest - h.dtype.type(length) * image
             size, before = _squared(rest), size
             along = rest + h.dtype.type(size / before) * along
-        return scale * step
+        whole: Array = scale * step
+        return whole
 
 
 def _squared(a: Array) -> float:
