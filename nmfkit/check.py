@@ -229,6 +229,9 @@ class _Builder:
 
     def part(self, kind: str, text: Any, role: str) -> Any:
         """The part, an object as it is; None with a fault noted when it cannot be built."""
+        if isinstance(text, type):
+            self.faults.append(f"{role} {text.__qualname__} is a class: pass one of its instances")
+            return None
         if not isinstance(text, str):
             self.origins[role] = f"{type(text).__module__}.{type(text).__qualname__} (passed as an object)"
             return text
@@ -298,7 +301,7 @@ def _one_sided(problem: Problem, model: Any, initializer: Any) -> list[str]:
         return []
     return [
         f"init {part_text(problem.init)!r} starts from a symmetric matrix, and model {part_text(problem.model)!r} is "
-        "for any: use --init nndsvda or random, or a model for symmetric ones"
+        "for any: use --init auto, or a model for symmetric ones"
     ]
 
 

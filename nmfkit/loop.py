@@ -57,7 +57,7 @@ class State:
 
     `rows` were fitted to `current`, and `history[-1]` is the objective of that pair; `following` is what the
     next sweep starts from. Continuing from `rows` and `following` repeats the uninterrupted fit exactly. While a fit
-    runs, both may be held by its executor; `fetched` makes them plain.
+    runs, both may be held by its executor; `fetched` makes them plain. `unfitted` is that of the fit's `Gauge`.
     """
 
     rows: RowStore
@@ -65,6 +65,7 @@ class State:
     following: Any
     history: tuple[Record, ...] = field(repr=False)
     stopped_by: str | None = None
+    unfitted: float = math.inf
 
     def fetched(self, executor: Executor) -> State:
         """This state with plain shared states."""
@@ -124,7 +125,7 @@ def iterate(
         records.append(Record(number, objective, before + clock() - started))
         reason = reason or reason_to_stop(problem, records, clock() - started, gauge)
         stopped_by = reason if closes or not closing else None
-        yield State(rows, kept, new.following, tuple(records), stopped_by)
+        yield State(rows, kept, new.following, tuple(records), stopped_by, gauge.unfitted)
         if stopped_by:
             return
         shared = new.following
@@ -176,6 +177,12 @@ class Gauge:
 
 PLAIN = Gauge()
 """That of most models."""
+
+
+def gain(before: float, now: float, unfitted: float = math.inf) -> float:
+    """The decrease from one objective to another as a part of what `tol` compares it with; NaN where that is zero."""
+    size = Gauge(unfitted=unfitted).size(now)
+    return (before - now) / size if size > sys.float_info.min else math.nan
 
 
 def is_phased(model: Model) -> TypeGuard[Phased]:

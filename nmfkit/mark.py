@@ -33,7 +33,8 @@ class Mark:
     `started` and `written` are seconds since 1970 by the clock of `host`, where the process `pid` is to write a mark
     `every` so many seconds. `sweep`, `objective` and `seconds` (in sweeps, all sessions) are None before the first
     sweep; `pace` is the time of a sweep in this session, `part` the part done of the one in work. `curve` holds pairs
-    of sweep and objective, evenly spread and at most `POINTS`. `left` is the most time that the limits allow.
+    of sweep and objective, evenly spread and at most `POINTS`. `left` is the most time that the limits allow;
+    `unfitted` is that of the fit's `State`, None where it is infinite.
     """
 
     fit: str
@@ -54,6 +55,7 @@ class Mark:
     left: float | None = None
     kept: int | None = None
     curve: tuple[tuple[int, float], ...] = ()
+    unfitted: float | None = None
 
     def to_json(self) -> bytes:
         """The text of the mark."""
@@ -92,7 +94,7 @@ def _refuse_odd(mark: Mark) -> None:
 
 
 def _maybe(mark: Mark) -> Sequence[Any]:
-    return (mark.sweep, mark.seconds, mark.pace, mark.left, mark.kept)
+    return (mark.sweep, mark.seconds, mark.pace, mark.left, mark.kept, mark.unfitted)
 
 
 def thinned(history: Sequence[Record], most: int = POINTS) -> tuple[tuple[int, float], ...]:

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from math import isfinite
 from typing import Any
 
 from nmfkit.errors import StoreError
@@ -121,6 +122,7 @@ class Marker(Watcher):
             left=self._left(state, pace),
             kept=self._kept,
             curve=thinned(state.history) if state else (),
+            unfitted=state.unfitted if state and isfinite(state.unfitted) else None,
         )
 
     def _pace(self, state: State | None) -> float | None:

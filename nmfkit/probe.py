@@ -299,5 +299,6 @@ def _refuse(x: Block, low: float, high: float, *, signed: bool) -> None:
 _WAY_OUT = {
     "NaN": "say so if it stands for missing entries (--missing nan), or fill or drop them first",
     "an infinite value": "replace it by a finite one, or drop its row or column",
-    "a negative entry": "nonnegative factorization needs entries ≥ 0; shift, clip or take magnitudes first",
+    "a negative entry": "nonnegative factorization needs entries ≥ 0; shift, clip or take magnitudes first, or use a "
+    "model of data of either sign, as agd",
 }

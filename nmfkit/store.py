@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 from uuid import uuid4
@@ -157,6 +158,11 @@ class RunStore:
         sweep = self._mark("sweep")
         return None if sweep is None else int(sweep)
 
+    @property
+    def unfitted(self) -> float:
+        """That of the valid checkpoint's state."""
+        return float(self._mark("unfitted") or inf)
+
     def _mark(self, name: str) -> str | None:
         value = self.group["checkpoint"].attrs.get(name) if "checkpoint" in self.group else None
         return None if value is None else str(value)
@@ -252,7 +258,9 @@ class RunStore:
         """Make `slot` the valid one: a single atomic write."""
         token = uuid4().hex
         self._refuse_taken_over()
-        self.group.require_group("checkpoint").attrs.update({"slot": slot, "sweep": state.sweep, "token": token})
+        mark: dict[str, Any] = {"slot": slot, "sweep": state.sweep, "token": token}
+        unfitted = {"unfitted": state.unfitted} if isfinite(state.unfitted) else {}
+        self.group.require_group("checkpoint").attrs.update({**mark, **unfitted})
         self._seen = token
 
     def restore(self) -> State:
@@ -272,6 +280,7 @@ class RunStore:
                 following=unflatten(text["following"], arrays),
                 history=_history(group),
                 stopped_by=group.attrs.get("stopped_by"),
+                unfitted=self.unfitted,
             )
 
     def records(self) -> tuple[Record, ...]:

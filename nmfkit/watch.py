@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,8 @@ class Sighting:
     `status` is "running"; "silent" where no sign of life has come for long; "gone" where the process that ran it on
     this machine is no more; "interrupted" or "done". `heard` are the seconds since the last sign of life by the clocks
     of both machines, None where the fit has ended. `kept` is the sweep of the last checkpoint, None without one.
-    `curve` holds pairs of sweep and objective; `pace`, `part`, `left`, `written` and `every` are those of `Mark`.
+    `curve` holds pairs of sweep and objective; `pace`, `part`, `left`, `written` and `every` are those of `Mark`,
+    `unfitted` that of `State`.
     """
 
     run: str
@@ -42,6 +44,7 @@ class Sighting:
     source: str
     shape: tuple[int, int]
     curve: tuple[tuple[int, float], ...] = ()
+    unfitted: float = inf
     stage: str = ""
     sweep: int | None = None
     objective: float | None = None
@@ -110,6 +113,7 @@ def _marked(path: str, mark: Mark, options: Options | None) -> Sighting:
         source=mark.source,
         shape=mark.shape,
         curve=mark.curve,
+        unfitted=inf if mark.unfitted is None else mark.unfitted,
         stage=mark.stage,
         sweep=mark.sweep,
         objective=mark.objective,
@@ -151,6 +155,7 @@ def _stored(path: str, store: RunStore) -> Sighting:
         source=str(attributes["source"]["uri"]),
         shape=(int(m), int(n)),
         curve=thinned(records) if records else (),
+        unfitted=store.unfitted,
         sweep=last.sweep if last else None,
         objective=last.objective if last else None,
         seconds=last.seconds if last else None,

@@ -240,7 +240,7 @@ SMALL = {"rank": RANK, "h": WARM, "max_sweeps": 12, "tol": 0, "options": {"holdo
 
 
 def assert_alike(other, one):
-    np.testing.assert_allclose(other.history.objective, one.history.objective, rtol=1e-9)
+    np.testing.assert_allclose(other.history.objective, one.history.objective, rtol=1e-10)
     np.testing.assert_allclose(other.h, one.h, atol=1e-9)
     np.testing.assert_allclose(other.w, one.w, atol=1e-9 * one.w.max())
 
@@ -361,6 +361,8 @@ def test_starts_that_fail_are_cautioned_of(init):
 def test_few_samples_and_uneven_ones_are_cautioned_of():
     assert cautions_of() == []
     assert any("150 rows are few for 20 components" in told for told in cautions_of(X[:150]))
+    told = cautions_of(options={"holdout": "0.9"})
+    assert any("about 100 rows, where 0.9 of them are held out, are few for 20" in one for one in told)
     uneven = np.random.default_rng(0).gamma(0.5, 1.0, (SAMPLES, 1)) * X
     assert any("divide each row by its sum" in told for told in cautions_of(uneven))
 

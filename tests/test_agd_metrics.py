@@ -28,6 +28,11 @@ def test_order_scale_and_sign_do_not_count(seed):
     assert matched_error(truth, found) < 1e-30
 
 
+def test_neither_does_a_scale_whose_squares_are_out_of_range():
+    truth = components(0)
+    assert correlation_error(1e200 * truth, 1e-200 * truth) < 1e-28
+
+
 @given(seeds)
 def test_distances_are_one_minus_squared_cosines(seed):
     truth, found = components(seed), components(seed + 1, rank=3)
@@ -58,7 +63,7 @@ def test_one_row_may_stand_for_many_only_without_a_matching():
     assert correlation_error(np.eye(3), np.zeros((3, 3))) == 3
 
 
-@pytest.mark.parametrize("found", [np.ones((2, 6)), np.full((2, 7), np.nan), np.ones(7)])
+@pytest.mark.parametrize("found", [np.ones((2, 6)), np.full((2, 7), np.nan), np.ones(7), np.ones((0, 7))])
 def test_what_cannot_be_compared_is_refused(found):
     for error in (correlation_error, matched_error):
         with pytest.raises(UsageError, match=r"features|finite"):
@@ -98,7 +103,7 @@ def test_codes_of_one_component_each_are_not_correlated():
     assert (found.k, found.lam) == (0.5, 2)
 
 
-@pytest.mark.parametrize("w", [np.zeros((3, 2)), -np.ones((3, 2)), np.zeros((0, 2))])
+@pytest.mark.parametrize("w", [np.zeros((3, 2)), -np.ones((3, 2)), np.zeros((0, 2)), np.ones(3), [[1, np.nan]]])
 def test_no_codes_are_refused(w):
     with pytest.raises(UsageError, match="codes"):
         correlation(w)

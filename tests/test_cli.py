@@ -269,6 +269,16 @@ def test_inspect_reports_what_would_spoil_a_fit(bad, told, tmp_path):
     assert told in strict(run("inspect", tmp_path / "x.npy", "--json").stdout)["fault"]
 
 
+def test_inspect_shows_the_range_of_signed_data(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[1.0, -2], [0, 4]]))
+    done = run("inspect", tmp_path / "x.npy")
+    assert done.exit_code == 1
+    assert "-2 to 4, mean 0.75, 75.0 % other than 0" in done.stdout
+    told = strict(run("inspect", tmp_path / "x.npy", "--json").stdout)
+    assert told["values"]["positive_entries"] is None
+    assert told["fault"]
+
+
 def test_inspect_shows_a_run_with_its_top_features(docs):
     told = answered("inspect", docs, "--top", 3)
     assert (told["kind"], told["status"], told["sweeps"]) == ("run", "done", 20)
@@ -370,6 +380,8 @@ def test_plugins_info_shows_parameters_and_what_a_part_offers():
     (frobenius,) = answered("plugins", "info", "fro")["plugins"]
     assert any("HasGram" in phrase for phrase in frobenius["offers"])
     assert "inner: int = 4" in ran("plugins", "info", "hals").stdout
+    (symmetric,) = answered("plugins", "info", "symnmf")["plugins"]
+    assert symmetric["offers"] == ["takes init, rule", "of symmetric matrices alone", "of entries of either sign"]
 
 
 def test_a_broken_plugin_is_listed_with_its_reason(monkeypatch):

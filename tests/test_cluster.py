@@ -96,6 +96,12 @@ def test_every_rule_gives_on_a_cluster_what_it_gives_here(processes, threads, st
     assert_identical(fitted(stored / kind, threads, rule=rule, loss=loss), there)
 
 
+def test_a_run_in_the_place_of_a_larger_one_has_rows_of_its_own(threads, tmp_path):
+    for count in (len(COUNTS), 40):
+        run = fitted(COUNTS[:count], threads, out=tmp_path / "run", overwrite=True)
+        assert_alike(run, fitted(COUNTS[:count]))
+
+
 KNOWN = (np.random.default_rng(5).random(COUNTS.shape) < 0.7).astype(float)
 
 

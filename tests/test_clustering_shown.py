@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,10 +17,20 @@ from typer.testing import CliRunner
 import nmfkit
 from nmfkit.blocks import CSR, Dense
 from nmfkit.cli.app import app
+from nmfkit.cli.progress import Quiet
+from nmfkit.cli.sparkline import decreases
 from nmfkit.clustering.assignments import clusters, parts
+from nmfkit.errors import UsageError
+from nmfkit.loop import gain
+from nmfkit.report import write_picture, write_report
+from nmfkit.report.clusters import Clusters, crossed
 from nmfkit.report.clusters import clusters as group
-from nmfkit.report.clusters import crossed
+from nmfkit.report.figures.convergence import gains
+from nmfkit.report.figures.ordered import APART, ordered, told
+from nmfkit.report.figures.style import drawing, rendered
+from nmfkit.report.study import study
 from nmfkit.score import score
+from nmfkit.watch import look
 
 SIZES = (8, 7, 5)
 NAMES = [f"node {i}" for i in range(sum(SIZES) + 1)]
@@ -170,6 +182,10 @@ def test_a_page_shows_the_clusters(run, tmp_path):
     order = [entry["index"] for entry in json.loads(made)["components"]]
     rows = [row for row in rows_of(page) if len(row) == 5]
     a = graph()
+    assert 'id="components"' not in page
+    assert "columns" not in re.search(r'<section id="residuals">(.*?)</section>', page, re.DOTALL)[1]
+    assert "sparsity of W" not in page
+    assert "samples × features" not in page
     for (_, size, _, inside, members), index in zip(rows, order, strict=True):
         own = np.flatnonzero(run.labels == index)
         assert int(size) == len(own)
@@ -177,6 +193,103 @@ def test_a_page_shows_the_clusters(run, tmp_path):
         assert members.split(", ") == [NAMES[i] for i in strongest]
         assert float(inside.removesuffix(" %")) == pytest.approx(100 * a[own][:, own].sum() / a[own].sum(), abs=0.1)
     assert "1 of 21 have no component at all" in page
+
+
+@pytest.mark.parametrize("given", [list, np.array, str], ids=["list", "array", "file"])
+def test_labels_on_a_page_agree_as_in_the_score(given, run, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install nmfkit[plot]")
+    groups = [*np.repeat(["a", "b", "c"], SIZES).tolist(), "d"]
+    groups[0], groups[1] = "b", ""
+    (tmp_path / "groups.txt").write_text("\n".join(groups) + "\n")
+    labels = tmp_path / "groups.txt" if given is str else given(groups)
+    made = write_report(run, tmp_path / "page.html", labels=labels)
+    against = score(run, labels=groups).clustering
+    assert (against.compared, against.unlabelled, against.unclustered) == (20, 1, 1)
+    wanted = {"accuracy": against.accuracy, "nmi": against.nmi, "purity": against.purity, "adjusted_rand": against.ari}
+    assert made["labels"] == wanted
+    told = re.sub(r"<[^>]*>", " ", (tmp_path / "page.html").read_text())
+    assert re.search(rf"accuracy +{against.accuracy:.4f}", told)
+    assert re.search(rf"NMI +{against.nmi:.4f}", told)
+    write_picture(run, tmp_path / "map.png", kind="coefficients", labels=labels)
+
+
+def test_labels_in_memory_that_do_not_fit_are_refused(run, tmp_path):
+    with pytest.raises(UsageError, match="3 labels and 21 rows"):
+        write_report(run, tmp_path / "page.html", labels=np.arange(3))
+
+
+def test_nodes_have_one_name(run, tmp_path):
+    found = study(run)
+    assert [found.feature(i) for i in range(21)] == NAMES
+    bare = study(nmfkit.fit(graph(), model="symnmf", rank=3, max_sweeps=2))
+    assert bare.feature(7) == bare.row(7) == "row 7"
+
+
+# --- the picture of the matrix ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(200, 90, 9), (300,), (100, 100, 99, 0, 1), (5, 4, 1), (40,) * 7 + (1,) * 20])
+@pytest.mark.parametrize("alone", [0, 2])
+def test_numbers_beside_the_matrix_do_not_touch_and_the_last_one_is_there(sizes, alone):
+    edges = np.concatenate([[0], np.cumsum(sizes)])
+    side = int(edges[-1]) + alone
+    places, names = told(Clusters(np.array(sizes), alone, [], edges), side)
+    assert names[-1] == ("none" if alone else str(len(sizes)))
+    assert names[0] == "1"
+    assert all(b - a >= 0.8 * APART * side for a, b in pairwise(places))
+    assert all(str(k + 1) in names for k, size in enumerate(sizes) if size > 0.1 * side)
+    for place, name in zip(places, names, strict=True):
+        k = len(sizes) if name == "none" else int(name) - 1
+        assert edges[k] - 0.5 < place < [*edges[1:], side][k]
+
+
+def test_nothing_of_the_matrix_is_cut_off(run):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install nmfkit[plot]")
+    from matplotlib.image import imread
+
+    with drawing():
+        drawn = ordered(study(run).clusters)
+        rendered(drawn, "svg")
+        pixels = imread(io.BytesIO(rendered(drawn, "png")))[..., :3]
+    assert all(np.all(edge == 1) for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+
+
+# --- convergence --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A run whose factors explain a small part."""
+    path = tmp_path_factory.mktemp("slow") / "run.zarr"
+    a = sp.random_array((60, 60), density=0.1, rng=np.random.default_rng(0)).toarray()
+    nmfkit.fit(a + a.T, model="symnmf", rank=2, init="random", tol=1e-3, max_sweeps=500, out=path)
+    return nmfkit.load(path)
+
+
+def test_the_gain_crosses_the_tolerance_where_the_fit_stopped(slow):
+    objective, tol = slow.history.objective, slow.problem.tol
+    assert slow.stopped_by == "converged"
+    found = gains(objective, slow.state.unfitted)
+    assert found[-1] <= tol < found[-2]
+    assert found[-1] > gains(objective)[-1]
+    np.testing.assert_allclose(found, gains(objective) * objective[10:] / (slow.state.unfitted - objective[10:]))
+
+
+def test_progress_and_courses_show_the_same_gain(slow):
+    meter, state = Quiet(500), slow.state
+    meter.sweep(state)
+    last = gains(slow.history.objective, state.unfitted)[-1]
+    assert f"change {last:.1e}" in meter.course()
+    curve = [(r.sweep, r.objective) for r in state.history[-11:]]
+    assert decreases(curve, 1, state.unfitted) == [pytest.approx(last)]
+    assert look(slow.path).unfitted == state.unfitted == slow.model.unfitted(state.following)
+
+
+def test_without_factors_the_gain_is_of_the_objective(signed):
+    assert signed.state.unfitted == np.inf
+    assert gain(3.0, 2.0) == 0.5
+    assert np.isnan(gain(3.0, 0.0))
+    assert gain(3.0, 2.0, 2.25) == 4.0
 
 
 def test_without_the_data_there_is_no_picture(run):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nmfkit_plugins.symnmf import range_finder
 from nmfkit_plugins.symnmf.eigen import Eigen, longer_parts, pivots, towards_axes
-from nmfkit_plugins.symnmf.range_finder import dominant_range, drawn, leading_eigenpairs, orthonormal
+from nmfkit_plugins.symnmf.range_finder import dominant_range, drawn, leading_eigenpairs, orthonormal, outside
 from symmetric import planted
 
 import nmfkit
@@ -135,6 +135,17 @@ def test_orthonormal_columns_give_the_array_again(n, width, seed):
     np.testing.assert_allclose(q.T @ q, np.eye(q.shape[1]), atol=1e-12)
 
 
+@given(st.integers(0, 2**32), st.floats(-14, 0))
+def test_what_lies_outside_a_basis_is_orthogonal_to_it_however_little(seed, exponent):
+    rng = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(rng.standard_normal((40, 6)))
+    v = basis @ rng.standard_normal((6, 4)) + 10**exponent * rng.standard_normal((40, 4)) * [1, 1e-2, 1e-4, 1e-6]
+    q, r, c = outside(v, basis, 1e-15)
+    np.testing.assert_allclose(basis.T @ q, 0, atol=1e-14)
+    np.testing.assert_allclose(q.T @ q, np.eye(q.shape[1]), atol=1e-14)
+    np.testing.assert_allclose(q @ r + basis @ c, v, atol=1e-13)
+
+
 def test_a_range_is_as_good_as_its_number_of_columns_allows():
     values = np.concatenate([np.linspace(-5, 5, 10), 0.01 * np.linspace(-1, 1, 90)])
     a, _ = spectrum(values)
@@ -245,6 +256,7 @@ def test_a_kernel_whose_values_fall_to_rounding_is_symmetric_all_the_same(dtype)
     found = leading_eigenpairs(Products(a), drawn(200, 28, 0, dtype), 20, tol=1e-2, passes=60)
     exact = np.linalg.eigvalsh(a.astype(float))[::-1][:20]
     np.testing.assert_allclose(found.values, exact, atol=0.02 * exact[0])
+    np.testing.assert_allclose(found.vectors.T @ found.vectors, np.eye(20), atol=1e3 * np.finfo(dtype).eps)
     assert nmfkit.fit(a, model="symnmf", rank=20, max_sweeps=2, threads=1).w.any()
 
 

@@ -258,7 +258,7 @@ def test_json_tells_what_was_found(odd, folder, tmp_path):
     told = json.loads(done.stdout)
     assert [c["number"] for c in told["components"]] == [1, 2, 3]
     assert sum(c["share"] for c in told["components"]) == pytest.approx(1)
-    assert set(told["labels"]) == {"purity", "adjusted_rand"}
+    assert set(told["labels"]) == {"accuracy", "nmi", "purity", "adjusted_rand"}
     assert told["bytes"] == (tmp_path / "a.html").stat().st_size
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -69,18 +70,38 @@ def test_graphs_are_made_symmetric(n, symmetric, diagonal, normalize, sparse, bl
     if normalize == "cut":
         roots = np.sqrt(np.where(degrees > 0, degrees, 1))
         want = want / np.outer(roots, roots)
-    if degrees.all():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         made = nmfkit.similarity(data, kind)
-    else:
-        with pytest.warns(Caution, match=f"{np.sum(degrees == 0)} of {n} rows have no edge"):
-            made = nmfkit.similarity(data, kind)
+    alone, looped = np.sum(degrees == 0), np.count_nonzero(np.diag(want))
+    heads = [f"{alone} of {n} rows have no edge"] * bool(alone) + [f"{looped} of {n} nodes have an"] * bool(looped)
+    assert len(caught) == len(heads)
+    for caution, head in zip(caught, heads, strict=True):
+        assert str(caution.message).startswith(head)
+        assert caution.category is Caution
     np.testing.assert_allclose(made.toarray(), want, rtol=1e-13)
     assert exactly(made, made.T.tocsr())
 
 
+@pytest.mark.parametrize(("loops", "told"), [(0, False), (2, False), (3, True), (200, True)])
+def test_many_edges_of_nodes_to_themselves_are_told(loops, told, tmp_path):
+    a = np.roll(np.eye(200), 1, axis=1)
+    a[range(loops), range(loops)] = 1
+    np.save(tmp_path / "a.npy", a)
+    words = ["convert", str(tmp_path / "a.npy"), str(tmp_path / "a.zarr"), "--similarity"]
+    done = CliRunner().invoke(app, [*words, "graph"])
+    assert done.exit_code == 0
+    assert (f"note: {loops} of 200 nodes have an edge to themselves" in done.stderr) == told
+    assert ("graph:diagonal=drop" in done.stderr) == told
+    done = CliRunner().invoke(app, [*words, "graph:diagonal=drop", "--overwrite"])
+    assert (done.exit_code, "themselves" in done.stderr) == (0, False)
+
+
 def test_a_graph_with_signs_is_taken_without_normalisation():
     x = np.array([[0, -1.0], [-1, 2]])
-    np.testing.assert_array_equal(nmfkit.similarity(x, "graph:normalize=none").toarray(), x)
+    with pytest.warns(Caution, match="1 of 2 nodes"):
+        made = nmfkit.similarity(x, "graph:normalize=none")
+    np.testing.assert_array_equal(made.toarray(), x)
     with pytest.raises(DataError, match=r"a negative entry at row 0, column 1.*normalize=none"):
         nmfkit.similarity(x, "graph")
 

@@ -206,6 +206,8 @@ def test_what_has_no_network_for_other_graphs_is_refused(tmp_path):
     for run in (plain, mixing):
         with pytest.raises(UsageError, match=r"no network to apply.*equivariant"):
             apply(run, GRAPH)
+    with pytest.raises(UsageError, match=r"save that one first \(run\.save"):
+        apply(nmfkit.fit(GRAPH, **QUICK, model_options=short(), max_sweeps=2), GRAPH, out=tmp_path / "other.zarr")
     run = nmfkit.fit(GRAPH, **QUICK, model_options=short(), max_sweeps=2, out=tmp_path / "run.zarr")
     with pytest.raises(UsageError, match="has 2 blocks, not 10: say blocks=2"):
         nmfkit.fit(GRAPH, **QUICK, model_options={"trained": run.path})
@@ -217,6 +219,20 @@ def test_weights_of_large_graphs_are_refused():
     large = sp.csr_array(sp.eye(2001))
     with pytest.raises(UsageError, match="2,001 × 2,001 weights in each of 2 blocks, and takes up to 2,000"):
         nmfkit.fit(large, **QUICK, init="random", model_options=short("dense"))
+
+
+def test_large_weights_are_told_of_before_they_are_made():
+    def told(variant, nodes):
+        return nmfkit.explain(sp.csr_array(sp.eye(nodes)), model=MODEL, rank=3, model_options=short(variant)).cautions
+
+    assert any("427 MiB for the weights of 2 blocks" in one for one in told("dense", 1414))
+    assert not told("dense", 40)
+    assert not told("mixing", 1414)
+
+
+def test_the_factor_that_is_gathered_is_told():
+    found = nmfkit.explain(GRAPH, model=MODEL, rank=3, model_options=short())
+    assert "gathered         all rows of a factor, 50 × 3: 1.2 KiB, 4 times a sweep" in str(found)
 
 
 # --- graphs of images ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 | `panel` | rows ready for products, dense or sparse |
 | `euclidean`, `angle` | what near means: fast scores of many pairs, exact keys of few |
 | `nearest`, `search` | the nearest rows of each row, by blocks of rows against blocks of rows |
-| `symmetric`, `cut` | a symmetric matrix, its normalised cut, its isolated nodes |
+| `symmetric`, `cut` | a symmetric matrix, its normalised cut |
+| `cautions` | nodes without an edge, and nodes with one to themselves |
 | `similarity` | the function of Python |
 """

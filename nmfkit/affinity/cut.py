@@ -28,8 +28,3 @@ def degrees(a: Any) -> Array:
     """The sums (n,) of the rows of a sparse matrix."""
     found: Array = np.asarray(a.sum(axis=1), dtype=np.float64)
     return found
-
-
-def isolated(a: Any) -> Array:
-    """The numbers of the rows without an entry."""
-    return np.flatnonzero(np.diff(a.indptr) == 0)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
-from nmfkit.affinity.cut import isolated, normalized_cut
+from nmfkit.affinity.cautions import cautions, isolated
+from nmfkit.affinity.cut import normalized_cut
 from nmfkit.affinity.kinds import kind_of, told
 from nmfkit.errors import Caution
 from nmfkit.executors.each import Each
@@ -50,8 +51,9 @@ def similarity(
     it is also written there, as `convert` writes a sparse matrix, with the names of the rows on both sides.
 
     `x`, `key` and `storage_options` as in `fit`; `chunk_mb`, `overwrite` and `machine` as in `convert`. Nodes without
-    an edge have empty rows, and a `Caution` counts them. Raises `UsageError` for an unknown kind or option,
-    `DataError` for NaN, infinities, too few rows, and what is no graph.
+    an edge have empty rows, and a `Caution` counts them; another counts edges of nodes to themselves, where they are
+    many. Raises `UsageError` for an unknown kind or option, `DataError` for NaN, infinities, too few rows, and what is
+    no graph.
     """
     settings = _Settings(kind, dtype, key, storage_options)
     place = Machine.of(machine)
@@ -61,8 +63,8 @@ def similarity(
     else:
         with spread(place, out=None, watcher=heard) as each:
             made = _made(settings, settings.opened(x), each, heard)
-    if made.caution and watcher is None:
-        warnings.warn(made.caution, Caution, stacklevel=2)
+    for caution in made.cautions if watcher is None else ():
+        warnings.warn(caution, Caution, stacklevel=2)
     return made.matrix
 
 
@@ -103,7 +105,7 @@ class _Made(NamedTuple):
     matrix: sp.csr_array
     kind: dict[str, Any]
     isolated: int
-    caution: str
+    cautions: tuple[str, ...]
 
 
 def _made(settings: _Settings, source: Source, each: Each, watcher: Watcher) -> _Made:
@@ -113,15 +115,10 @@ def _made(settings: _Settings, source: Source, each: Each, watcher: Watcher) -> 
         graph = normalized_cut(graph)
     graph = graph.astype(settings.dtype)
     graph.eliminate_zeros()  # those that the type makes
-    alone = isolated(graph)
-    caution = ""
-    if len(alone):
-        caution = (
-            f"{len(alone):,} of {graph.shape[0]:,} rows have no edge, the first is row {alone[0]}; their rows of the "
-            "similarity are empty, and a clustering has no label for them"
-        )
+    said = tuple(cautions(graph))
+    for caution in said:
         watcher.note(caution)
-    return _Made(graph, told(kind), len(alone), caution)
+    return _Made(graph, told(kind), len(isolated(graph)), said)
 
 
 def _written(

@@ -54,4 +54,5 @@ def convert(
         kind = f"sparse, {made['nnz']:,} stored entries" if made["kind"] == "csr" else "dense"
         matrix = f"{shape_text(made['shape'])} {made['dtype']}, {kind}"
         print(facts([("written", dst), ("matrix", matrix), ("on disk", size_text(made["bytes"]))]))
-        print(f"\n  next  {shell('nmfkit', 'fit', dst)} --rank N -o RUN.zarr")
+        model = [] if similarity is None else ["--model", "symnmf"]
+        print(f"\n  next  {shell('nmfkit', 'fit', dst, *model)} --rank N -o RUN.zarr")

@@ -14,7 +14,7 @@ from nmfkit.cli.text import emit, facts, number, percent, shape_text
 from nmfkit.errors import DataError
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import make_plan, parse_size, size_text, source_bytes
-from nmfkit.probe import Probe, survey
+from nmfkit.probe import Expected, Probe, survey
 from nmfkit.protocols import Source
 from nmfkit.sources import open_source
 from nmfkit.sources.about import About, about_of
@@ -23,12 +23,8 @@ from nmfkit.sources.about import About, about_of
 def show_source(path: str, data: Data, machine: Here, output: Output) -> None:
     """Print a matrix; exit code 1 where it cannot be factorized."""
     source = open_source(path, key=data.key, storage_options=data.storage_options)
-    probe, fault = None, None
     with watching(quiet=output.quiet) as meter:
-        try:
-            probe = _probe(source, machine, meter)
-        except DataError as error:
-            fault = str(error)
+        probe, fault = _looked(source, machine, meter)
     if output.json:
         emit(_as_json(source, probe, fault))
     elif not output.quiet:
@@ -39,7 +35,18 @@ def show_source(path: str, data: Data, machine: Here, output: Output) -> None:
         raise typer.Exit(1)
 
 
-def _probe(source: Source, machine: Here, meter: Meter) -> Probe:
+def _looked(source: Source, machine: Here, meter: Meter) -> tuple[Probe | None, str | None]:
+    """What the matrix looks like, None where it cannot be told, and what would spoil a fit."""
+    fault = None
+    for expected in (Expected(), Expected(signed=True)):
+        try:
+            return _probe(source, machine, meter, expected), fault
+        except DataError as error:
+            fault = fault or str(error)
+    return None, fault
+
+
+def _probe(source: Source, machine: Here, meter: Meter, expected: Expected) -> Probe:
     memory = None if machine.memory is None else parse_size(machine.memory)
     plan = make_plan(
         source, width=1, dtype=source.dtype, elementwise=False, forms_product=False, memory=memory,
@@ -47,7 +54,7 @@ def _probe(source: Source, machine: Here, meter: Meter) -> Probe:
     )  # fmt: skip
     with LocalExecutor(source, plan, on_block=meter.block) as executor:
         meter.stage("probe")
-        return survey(executor.sweep, source)
+        return survey(executor.sweep, source, expected=expected)
 
 
 def _as_json(source: Source, probe: Probe | None, fault: str | None) -> dict[str, Any]:
@@ -57,9 +64,9 @@ def _as_json(source: Source, probe: Probe | None, fault: str | None) -> dict[str
         seen = {
             "low": probe.low,
             "high": probe.high,
-            "mean": probe.mean,
+            "mean": probe.total / (m * n),
             "sum": probe.total,
-            "positive_entries": probe.nonzero,
+            "positive_entries": probe.nonzero if probe.low >= 0 else None,
             "zero_rows": probe.row_zeros,
             "zero_columns": probe.column_zeros,
         }
@@ -97,9 +104,11 @@ def _in_words(source: Source, probe: Probe | None) -> str:
     ]
     lines += _about(about_of(source))
     if probe is not None:
-        positive = percent(probe.nonzero / (m * n))
+        cells = m * n
+        share = f"{percent(probe.nonzero / cells)} {'positive' if probe.low >= 0 else 'other than 0'}"
+        mean = number(probe.total / cells)
         lines += [
-            ("range", f"{number(probe.low)} to {number(probe.high)}, mean {number(probe.mean)}, {positive} positive"),
+            ("range", f"{number(probe.low)} to {number(probe.high)}, mean {mean}, {share}"),
             ("all zero", f"{probe.row_zeros:,} rows, {probe.column_zeros:,} columns"),
         ]
     return f"{source.uri}\n\n{facts(lines, '  ')}"

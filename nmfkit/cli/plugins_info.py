@@ -12,6 +12,7 @@ from nmfkit.cli.text import emit, facts
 from nmfkit.errors import NmfkitError, PluginError, UsageError
 from nmfkit.hookspecs import KINDS
 from nmfkit.parts import PartText, canonical, parameters, suggestion
+from nmfkit.probe import Expected
 from nmfkit.registry import Registered, Registry, registry
 
 
@@ -86,8 +87,7 @@ def _type(factory: Any, name: str, parameter: Parameter) -> str:
 def _offers(part: Registered) -> list[str]:
     """What the part says of itself to others, in the words of the protocols."""
     if part.kind == "model":
-        takes = sorted(getattr(part.load(), "takes", ()))
-        return [f"takes {', '.join(takes)}"] if takes else []
+        return _of_model(part.load())
     built = _built(part)
     if built is None:
         return []
@@ -97,6 +97,14 @@ def _offers(part: Registered) -> list[str]:
         offers += [f"with {_phrase(c)}" for c in getattr(built, "accepts", ())]
         offers += ["never raises the objective"] if built.monotone else []
     return offers
+
+
+def _of_model(model: Any) -> list[str]:
+    """The ingredients that a model takes, and of what matrices it is."""
+    takes, expected = sorted(getattr(model, "takes", ())), Expected.by(model)
+    offers = [f"takes {', '.join(takes)}"] if takes else []
+    offers += ["of symmetric matrices alone"] if expected.symmetric else []
+    return offers + (["of entries of either sign"] if expected.signed else [])
 
 
 def _built(part: Registered) -> Any:

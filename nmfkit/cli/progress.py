@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from nmfkit.cli.sparkline import RAMP, sparkline
 from nmfkit.cli.terminal import say
 from nmfkit.cli.text import number
 from nmfkit.hookspecs import FitDescription
-from nmfkit.loop import WINDOW, State, Watcher
+from nmfkit.loop import WINDOW, State, Watcher, gain
 from nmfkit.mark import thinned
 
 EVERY = 5.0
@@ -99,7 +100,9 @@ class Meter(Watcher):
 
     def spark(self, columns: int, ramp: str = RAMP) -> str:
         """The course of the objective in so many columns."""
-        return sparkline(thinned(self.state.history), columns, self._tol, ramp) if self.state else ""
+        if self.state is None:
+            return ""
+        return sparkline(thinned(self.state.history), columns, self._tol, ramp, self.state.unfitted)
 
     def _left(self) -> float | None:
         """The most time that the limits allow."""
@@ -117,8 +120,8 @@ class Meter(Watcher):
         pieces = [f"objective {number(self.state.objective)}"]
         history = self.state.history
         window = min(WINDOW, len(history) - 1)
-        if window > 0 and history[-1].objective:
-            change = (history[-1 - window].objective - history[-1].objective) / abs(history[-1].objective)
+        change = gain(history[-1 - window].objective, history[-1].objective, self.state.unfitted)
+        if window > 0 and math.isfinite(change):
             pieces.append(f"change {change:.1e}")
         sweeps, seconds = self._since_first()
         if sweeps:

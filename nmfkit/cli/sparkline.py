@@ -1,7 +1,7 @@
 """The course of a fit in a line of blocks: how much the objective falls, on a log scale.
 
-The objective itself soon looks flat. Its decrease over ten sweeps, relative to itself, is what the tolerance is
-compared with, and falls by orders of magnitude; the lowest block is the tolerance.
+The objective itself soon looks flat. Its gain over ten sweeps is what the tolerance is compared with, and falls by
+orders of magnitude; the lowest block is the tolerance.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nmfkit.loop import WINDOW
+from nmfkit.loop import WINDOW, gain
 
 RAMP = "▁▂▃▄▅▆▇█"
 PLAIN = "_.-=+*%#"
@@ -19,18 +19,18 @@ PLAIN = "_.-=+*%#"
 Curve = Sequence[tuple[int, float]]
 
 
-def sparkline(curve: Curve, columns: int, tol: float = 0.0, ramp: str = RAMP) -> str:
+def sparkline(curve: Curve, columns: int, tol: float = 0.0, ramp: str = RAMP, unfitted: float = math.inf) -> str:
     """A block for each of at most so many stretches of the curve, the latest last; empty before the second sweep."""
-    return bars(decreases(curve, columns), tol, ramp)
+    return bars(decreases(curve, columns, unfitted), tol, ramp)
 
 
-def decreases(curve: Curve, columns: int) -> list[float]:
-    """The decrease (f_a − f_b) / |f_b| over each stretch from sweep a to b, as if it were ten sweeps long."""
+def decreases(curve: Curve, columns: int, unfitted: float = math.inf) -> list[float]:
+    """The `gain` over each stretch of sweeps, as if it were ten sweeps long."""
     count = min(columns, len(curve) - 1)
     if count < 1:
         return []
     ends = [curve[round(i * (len(curve) - 1) / count)] for i in range(count + 1)]
-    return [(f - g) / abs(g) * WINDOW / (b - a) if g and b > a else 0.0 for (a, f), (b, g) in pairwise(ends)]
+    return [gain(f, g, unfitted) * WINDOW / (b - a) if b > a else 0.0 for (a, f), (b, g) in pairwise(ends)]
 
 
 def bars(values: Sequence[float], tol: float, ramp: str = RAMP) -> str:

@@ -39,7 +39,8 @@ class Screen:
         else:
             yield line(place_line(found), console)
         yield line(self._facts(found), console)
-        if blocks := sparkline(found.curve, max(8, min(BAR, width - 2)), tol, ramp_of(console.file)):
+        columns = max(8, min(BAR, width - 2))
+        if blocks := sparkline(found.curve, columns, tol, ramp_of(console.file), found.unfitted):
             yield line(blocks + spark_caption(tol, width), console)
 
     def _facts(self, found: Sighting) -> str:

@@ -49,7 +49,7 @@ def in_words(found: Sighting) -> str:
     if found.objective is not None:
         lines.append(("objective", number(found.objective)))
     tol = float(found.problem.get("tol") or 0.0)
-    if blocks := sparkline(found.curve, COLUMNS, tol, ramp_of(sys.stdout)):
+    if blocks := sparkline(found.curve, COLUMNS, tol, ramp_of(sys.stdout), found.unfitted):
         lines.append(("course", f"{blocks}  decrease, log scale" + (f"; lowest: tol {tol:g}" if tol else "")))
     if found.seconds is not None:
         lines.append(("time", duration(found.seconds)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.clustering.known import known_labels, texts
+from nmfkit.clustering.known import Known, known_labels, texts
 from nmfkit.errors import UsageError
 
 NO_CLASS = "-1"
@@ -32,20 +32,25 @@ def classes_of(given: Any, count: int, row_names: Sequence[str] | None = None) -
     None, NaN, masked and empty entries are no class, and −1 is none but beside 1 alone. Raises `UsageError` for
     what does not fit, `SourceError` for a file that cannot be read.
     """
+    return coded(labels_of(given, count, row_names))
+
+
+def labels_of(given: Any, count: int, row_names: Sequence[str] | None = None) -> Known:
+    """The same as texts, before −1 and blanks are taken for no class."""
     if isinstance(given, str | os.PathLike):
-        known = known_labels(os.fspath(given), count, row_names)
-        return _coded(known.values, known.notes)
+        return known_labels(os.fspath(given), count, row_names)
     values = texts(given)
     if len(values) != count:
         raise UsageError(
             f"there are {len(values):,} labels and {count:,} rows; each row needs one, if only −1 for none"
         )
-    return _coded(values, ())
+    return Known(values)
 
 
-def _coded(values: Sequence[str], notes: Sequence[str]) -> Classes:
-    stripped = [v.strip() for v in values]
+def coded(known: Known) -> Classes:
+    """Texts as classes."""
+    stripped = [v.strip() for v in known.values]
     none = {""} if set(stripped) - {""} == {NO_CLASS, "1"} else {"", NO_CLASS}
     names = sorted(set(stripped) - none)
     code = {name: i for i, name in enumerate(names)}
-    return Classes(np.array([code.get(v, -1) for v in stripped], np.int64), tuple(names), tuple(notes))
+    return Classes(np.array([code.get(v, -1) for v in stripped], np.int64), tuple(names), known.notes)

@@ -14,14 +14,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-from nmfkit.clustering.agreement import adjusted_rand, purity
 from nmfkit.errors import UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.loop import Watcher
 from nmfkit.parts import suggestion
 from nmfkit.report.cautions import cautions
 from nmfkit.report.figures.style import drawing, rendered, say_indices
-from nmfkit.report.labels import told_apart
 from nmfkit.report.links import levels_told
 from nmfkit.report.output import check_file, write_file
 from nmfkit.report.study import Components, Study, study
@@ -29,6 +27,8 @@ from nmfkit.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from nmfkit.clustering import Agreement
 
 __all__ = ["KINDS", "write_picture", "write_report"]
 
@@ -43,7 +43,7 @@ def write_report(
     out: str | os.PathLike[str],
     x: Any = None,
     *,
-    labels: str | None = None,
+    labels: Any = None,
     reference: str | None = None,
     image_shape: str | None = None,
     top: int = 8,
@@ -55,9 +55,9 @@ def write_report(
 ) -> dict[str, Any]:
     """Write the report of `run` to the page `out`, and return what it found, in plain values.
 
-    Residuals come from the data `x`, or from where the run found them. `labels` and `reference` are paths, and
-    `image_shape` is "H,W"; `machine` as in `fit`. Raises `UsageError` for what does not fit the run, `StoreError` for
-    what cannot be written.
+    Residuals come from the data `x`, or from where the run found them. `labels` are an array (m,) or a path, as
+    `score` takes them, `reference` is a path, and `image_shape` is "H,W"; `machine` as in `fit`. Raises `UsageError`
+    for what does not fit the run, `StoreError` for what cannot be written.
     """
     path = check_file(out, kinds=(".html", ".htm"), overwrite=overwrite)
     from nmfkit.report.page import page
@@ -81,7 +81,7 @@ def write_picture(
     x: Any = None,
     *,
     kind: str,
-    labels: str | None = None,
+    labels: Any = None,
     image_shape: str | None = None,
     top: int = 8,
     level: int | None = None,
@@ -154,10 +154,15 @@ def _in_plain_values(found: Study) -> dict[str, Any]:
             "most_like": match.nearest,
             "most_like_cosine": match.nearest_cosine,
         }
-    if found.labels is not None and main.weights is not None and main.weights.table is not None:
-        table = told_apart(found.labels, main.weights.table)
-        values["labels"] = {"purity": purity(table), "adjusted_rand": adjusted_rand(table)} if table.sum() else None
+    if found.labels is not None and main.weights is not None:
+        values["labels"] = _measures(main.weights.agreement)
     return values
+
+
+def _measures(found: Agreement | None) -> dict[str, float] | None:
+    if found is None:
+        return None
+    return {"accuracy": found.accuracy, "nmi": found.nmi, "adjusted_rand": found.ari, "purity": found.purity}
 
 
 def _listed(found: Components) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.check import resolve
 from nmfkit.cli.summary import consensus_of
-from nmfkit.loop import WINDOW
+from nmfkit.loop import WINDOW, Gauge
 from nmfkit.problem import Problem, part_text
 from nmfkit.protocols import HasLevels, HasSums
 from nmfkit.report.study import Components, Study
@@ -88,7 +88,8 @@ def _unfinished(result: Result) -> Iterator[Caution]:
     history = result.history.objective
     left = ""
     if len(history) > WINDOW:
-        left = f"; the last {WINDOW} sweeps {_gain(float(history[-1 - WINDOW]), float(history[-1]))}"
+        gauge = Gauge(unfitted=result.state.unfitted)
+        left = f"; the last {WINDOW} sweeps {_gain(float(history[-1 - WINDOW]), float(history[-1]), gauge)}"
     if result.stopped_by is None:
         yield Caution("interrupted", f"The run is not finished: this is its last checkpoint{left}.", again)
     elif result.stopped_by == "max-sweeps":
@@ -110,12 +111,13 @@ def _unfinished(result: Result) -> Iterator[Caution]:
         )
 
 
-def _gain(before: float, now: float) -> str:
-    """What sweeps did to the objective, as a part of what it was."""
-    part = 100 * (before - now) / max(abs(before), abs(now), np.finfo(np.float64).tiny)
+def _gain(before: float, now: float, gauge: Gauge) -> str:
+    """What sweeps did to the objective, as a part of what it was, or of what the factors explain."""
+    part = 100 * (before - now) / max(gauge.size(before), gauge.size(now), np.finfo(np.float64).tiny)
     if part <= 0:
         return "did not lower the objective"
-    return f"still lowered the objective by {f'{part:.2g}' if part < 10 else f'{part:.0f}'} %"
+    of = " of what the factors explain" if gauge.size(now) < abs(now) else ""
+    return f"still lowered the objective by {f'{part:.2g}' if part < 10 else f'{part:.0f}'} %{of}"
 
 
 def _rounding(result: Result) -> float:
@@ -184,7 +186,8 @@ def _of_data(study: Study) -> Iterator[Caution]:
         )
     if left is None:
         return
-    for side, name, factor in ((left.rows, "rows", "W"), (left.columns, "columns", "H")):
+    sides = ((left.rows, "rows", "W"), (left.columns, "columns", "H"))
+    for side, name, factor in sides[:1] if study.symmetric else sides:
         count = len(side.sums)
         if side.zero:
             yield Caution(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.clustering.known import known_labels
+from nmfkit.clustering.classes import Classes, coded, labels_of
+from nmfkit.clustering.known import Known
 from nmfkit.report.html import clean
 
 MOST = 30
@@ -20,21 +22,20 @@ OTHERS = "(all others)"
 
 @dataclass(frozen=True)
 class Labels:
-    """A label for each row: `names[codes[i]]` is that of row i, the most frequent first; `notes` say what was odd."""
+    """A label for each row: `names[codes[i]]` is that of row i, the most frequent first; `notes` say what was odd.
+
+    `classes` are those that groups are compared with, none of them pooled.
+    """
 
     codes: Array = field(repr=False)
     names: tuple[str, ...]
+    classes: Classes = field(repr=False)
     notes: tuple[str, ...] = ()
 
 
-def told_apart(labels: Labels, table: Array) -> Array:
-    """The rows of `table` (labels, r) whose samples do have a label, and one that is not pooled with others."""
-    return table[[name not in (UNLABELLED, OTHERS) for name in labels.names]]
-
-
-def read_labels(text: str, count: int, row_names: Sequence[str] | None) -> Labels:
-    """The labels of `count` rows in `FILE` or `FILE:COLUMN`, as `known_labels` reads them, with its errors."""
-    known = known_labels(text, count, row_names)
+def read_labels(given: Any, count: int, row_names: Sequence[str] | None) -> Labels:
+    """The labels of `count` rows in an array, `FILE` or `FILE:COLUMN`, as `classes_of` reads them, with its errors."""
+    known = labels_of(given, count, row_names)
     return labelled(known.values, known.notes)
 
 
@@ -53,4 +54,5 @@ def labelled(values: Sequence[str], notes: Sequence[str] = ()) -> Labels:
         said.append(f"of {len(names):,} labels the {MOST - 1} most frequent are told apart, the others share one")
         names = [*names[: MOST - 1], OTHERS]
     code = {name: i for i, name in enumerate(names)}
-    return Labels(np.array([code.get(t, len(names) - 1) for t in texts], np.int64), tuple(names), tuple(said))
+    codes = np.array([code.get(t, len(names) - 1) for t in texts], np.int64)
+    return Labels(codes, tuple(names), coded(Known(list(values))), tuple(said))

@@ -48,6 +48,11 @@ class Layer:
         return self.rank if self.chain is None else len(self.chain)
 
     @property
+    def told(self) -> tuple[str, ...]:
+        """Names of the components and of the weights, once where they are the same."""
+        return (self.shared,) if self.symmetric else (self.shared, self.weights or "W")
+
+    @property
     def signed(self) -> bool:
         """Whether components have negative entries."""
         return bool(np.min(self.v) < 0)

@@ -67,21 +67,21 @@ def alike(study: Study, found: Components) -> Html:
     drawn = _alike(study, found) if found.rank > 1 else None
     other = found.cosine - 3 * np.eye(found.rank)
     near = np.argmax(other, axis=1)
+    sparse = (found.sparsity_of_v, found.sparsity_of_w)
     rows = (
         [
             str(k + 1),
             str(int(found.order[k])),
             percent(found.shares[k]),
-            f"{found.sparsity_of_v[k]:.2f}" if np.isfinite(found.sparsity_of_v[k]) else "–",
-            _dashed(found.sparsity_of_w, k),
+            *(_dashed(values, k) for _, values in zip(found.layer.told, sparse, strict=False)),
             f"{int(found.weights.leads[k]):,}" if found.weights else "–",
             f"{int(near[k]) + 1} ({found.cosine[k, near[k]]:.2f})" if found.rank > 1 else "–",
         ]
         for k in range(found.rank)
     )
-    sparsity = [f"sparsity of {name or 'W'}" for name in (found.layer.shared, found.layer.weights)]
+    sparsity = [f"sparsity of {name}" for name in found.layer.told]
     head = ["component", "index in the run", "share", *sparsity, "leads in samples", "nearest (cosine)"]
-    listed = table(head, rows, numeric=range(7))
+    listed = table(head, rows, numeric=range(len(head)))
     if found.rank > 30:
         listed = el("details", el("summary", f"Table of all {found.rank} components"), listed)
     return join(drawn, listed)

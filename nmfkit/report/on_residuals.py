@@ -31,26 +31,24 @@ def residual(study: Study) -> Html:
                 el("code", "nmfkit report RUN.zarr SRC -o report.html"),
             ),
         )
+    one = "row" if study.symmetric else "row or column"
+    lists = [_worst("rows", left.rows, study.row)]
+    if not study.symmetric:
+        lists.append(_worst("columns", left.columns, study.feature))
     return join(
         el(
             "p",
-            f"Over the whole matrix ‖X − WH‖ / ‖X‖ is {left.error:.4g}. The error of a row or column is the same "
-            "for it alone: 0 is "
-            "exact, 1 no better than zero.",
+            f"Over the whole matrix ‖X − WH‖ / ‖X‖ is {left.error:.4g}. The error of a {one} is the same for it alone: "
+            "0 is exact, 1 no better than zero.",
         ),
         picture(
             leftover(study),
-            "Errors by rows and by columns, each in order or as a histogram, and against size",
-            "Left: where the error is. Right: the error against the size of the row or column; small ones are "
-            "usually explained less "
-            "well, so look for those above the cloud. The dashed line is the whole matrix.",
+            f"Errors by {'rows' if study.symmetric else 'rows and by columns'}, in order or as a histogram, and "
+            "against size",
+            f"Left: where the error is. Right: the error against the size of the {one}; small ones are usually "
+            "explained less well, so look for those above the cloud. The dashed line is the whole matrix.",
         ),
-        el(
-            "div",
-            _worst("rows", left.rows, study.row),
-            _worst("columns", left.columns, study.feature),
-            class_="pair",
-        ),
+        el("div", *lists, class_="pair"),
     )
 
 

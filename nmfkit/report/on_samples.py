@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nmfkit.blocks import Array
 from nmfkit.cli.text import percent
-from nmfkit.clustering.agreement import adjusted_rand, purity
+from nmfkit.clustering import Agreement
 from nmfkit.report.figures.samples import by_label, label_parts, sample_map, sample_table
 from nmfkit.report.html import Html, el, join, name_of
 from nmfkit.report.images import picture
-from nmfkit.report.labels import told_apart
 from nmfkit.report.study import Components, Study
-from nmfkit.report.tables import table
+from nmfkit.report.tables import facts, table
+from nmfkit.report.weights import Weights
 
 
 def coefficients(study: Study, found: Components) -> Html:
@@ -41,8 +40,8 @@ def coefficients(study: Study, found: Components) -> Html:
             f"same proportions. {axes}{sample}",
         ),
     ]
-    if study.labels is not None and weights.table is not None:
-        body += _labelled(study, found, weights.table)
+    if study.labels is not None:
+        body += _labelled(study, found, weights)
     body += [
         el("h3", "Table of the samples"),
         picture(
@@ -56,12 +55,14 @@ def coefficients(study: Study, found: Components) -> Html:
     return join(*body)
 
 
-def _labelled(study: Study, found: Components, counts: Array) -> Iterator[Html]:
+def _labelled(study: Study, found: Components, weights: Weights) -> Iterator[Html]:
+    counts = weights.table
     assert study.labels is not None
+    assert counts is not None
     means = label_parts(found)
     shown = range(min(found.rank, 8))
     yield el("h3", "Components by label")
-    yield _agreement(told_apart(study.labels, counts), len(counts))
+    yield _agreement(weights.agreement)
     yield picture(
         by_label(study, found),
         "Heat map of labels by components",
@@ -84,14 +85,20 @@ def _labelled(study: Study, found: Components, counts: Array) -> Iterator[Html]:
     )
 
 
-def _agreement(counts: Array, groups: int) -> Html:
-    """How far leading components agree with the labels that are told apart, of so many `groups`."""
-    if not counts.any():
-        return el("p", "No label is told apart, so there is nothing to agree with.")
-    less = "" if len(counts) == groups else " Samples without a label, or with one that is pooled, do not count."
-    return el(
-        "p",
-        f"Grouped by their leading component, the samples agree with the labels to a purity of {purity(counts):.2f} "
-        "(part of samples whose label is the most frequent one in their group) and an adjusted Rand index of "
-        f"{round(adjusted_rand(counts), 2) + 0.0:.2f} (1 is the same grouping, 0 chance).{less}",
+def _agreement(found: Agreement | None) -> Html:
+    """How far leading components agree with the labels, as `score` tells it."""
+    if found is None:
+        return el("p", "No sample has a label, so there is nothing to agree with.")
+    without = f" {found.unlabelled:,} samples without a label do not count." if found.unlabelled else ""
+    alone = f" {found.unclustered:,} without a component are taken for one more group." if found.unclustered else ""
+    return join(
+        el("p", f"Samples grouped by their leading component, beside their labels.{without}{alone}"),
+        facts(
+            [
+                ("accuracy", f"{found.accuracy:.4f}: the part with the label that its group is matched to"),
+                ("NMI", f"{found.nmi:.4f}: normalized mutual information, 0 to 1"),
+                ("adjusted Rand", f"{round(found.ari, 4) + 0.0:.4f}: 1 is the same grouping, 0 chance"),
+                ("purity", f"{found.purity:.4f}: the part with the most frequent label of their group"),
+            ]
+        ),
     )

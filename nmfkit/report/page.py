@@ -9,10 +9,10 @@ import numpy as np
 
 from nmfkit import __version__
 from nmfkit.cli.summary import parts
-from nmfkit.cli.text import number, shape_text
+from nmfkit.cli.text import number
 from nmfkit.report.cautions import Caution
 from nmfkit.report.html import Html, el
-from nmfkit.report.sections import Section, sections
+from nmfkit.report.sections import Section, sections, sides_text
 from nmfkit.report.study import Study
 
 MARK = f"nmfkit {__version__}"
@@ -39,7 +39,7 @@ def page(study: Study, found: list[Caution]) -> str:
             el(
                 "header",
                 el("h1", title),
-                el("p", f"{shape_text(study.result.shape)} (samples × features), {parts(study.result)}", class_="sub"),
+                el("p", f"{sides_text(study)}, {parts(study.result)}", class_="sub"),
             ),
             _contents(below),
             el("main", _glance(study), _notes(found), *map(_section, below)),
@@ -74,9 +74,9 @@ def _glance(study: Study) -> Html:
         found.append(("‖X − WH‖ / ‖X‖", f"{study.residuals.error:.3f}"))
     if len(main.shares):
         found.append(("largest share", f"{100 * main.shares[0]:.1f} %"))
-    for name, values in ((main.layer.shared, main.sparsity_of_v), (main.layer.weights, main.sparsity_of_w)):
+    for name, values in zip(main.layer.told, (main.sparsity_of_v, main.sparsity_of_w), strict=False):
         if values is not None and np.isfinite(values).any():
-            found.append((f"sparsity of {str(name).upper()}", f"{np.nanmean(values):.2f}"))
+            found.append((f"sparsity of {name.upper()}", f"{np.nanmean(values):.2f}"))
     return el("dl", *(el("div", el("dt", name), el("dd", text)) for name, text in found), class_="figures")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nmfkit.cli.summary import consensus_of, parts, why
 from nmfkit.cli.text import duration, number, shape_text
 from nmfkit.problem import part_text
@@ -45,7 +47,8 @@ def sections(study: Study) -> Iterator[Section]:
         yield Section("levels", "Levels", levels(study))
     for i, found in enumerate(study.components):
         mark = "" if len(study.components) == 1 else f"-{i + 1}"
-        yield Section(f"components{mark}", _of(study, found, "Components"), components(study, found))
+        if not (found.layer.symmetric and study.shapes.plain):  # then clusters and their members say it all
+            yield Section(f"components{mark}", _of(study, found, "Components"), components(study, found))
         if found.weights is not None:
             yield Section(f"coefficients{mark}", _of(study, found, "Coefficients"), coefficients(study, found))
         yield Section(f"similarity{mark}", _of(study, found, "Similarity and sparsity"), alike(study, found))
@@ -69,7 +72,7 @@ def fitted(study: Study) -> Html:
     seconds = result.attributes.get("timings", {}).get("total_seconds", result.state.history[-1].seconds)
     known: list[tuple[str, Any]] = [
         ("data", el("code", source["uri"])),
-        ("matrix", _matrix(result)),
+        ("matrix", _matrix(study)),
         ("problem", parts(result)),
         ("factors", ", ".join(f"{found.layer.weights or '–'} · {found.layer.shared}" for found in study.components)),
         ("objective", number(result.objective)),
@@ -90,10 +93,16 @@ def _start(result: Result) -> str:
     return f"{init}, seeds {about['seeds'][0]} to {about['seeds'][1]}"
 
 
-def _matrix(result: Result) -> str:
+def sides_text(study: Study) -> str:
+    """The shape, and what rows and columns are."""
+    return f"{shape_text(study.result.shape)} ({'symmetric' if study.symmetric else 'samples × features'})"
+
+
+def _matrix(study: Study) -> str:
+    result = study.result
     source = result.attributes["source"]
     pieces = [
-        f"{shape_text(result.shape)} (samples × features)",
+        sides_text(study),
         source["dtype"],
         *(["sparse"] if source["sparse"] else []),
     ]
@@ -124,11 +133,14 @@ def _convergence(study: Study) -> Html:
     weighted = ""
     if study.has_levels:
         weighted = "The objective is the sum of the layers' losses, each times its weight, and of the regularizers. "
+    explained = ""
+    if np.isfinite(study.result.state.unfitted):
+        explained = ", or of what the factors explain of the data where that is less"
     return picture(
         convergence(study),
         f"Three curves: the objective by sweep and by seconds, ending at {number(last.objective)} after {last.sweep} "
         "sweeps, and the gain of ten sweeps beside the tolerance",
         f"{weighted}A curve that has become flat has settled. On the right, by how much ten sweeps lowered the "
-        "objective, as a part of what it then was: the fit is converged where it falls below the dashed line, the "
-        "tolerance. Axes are logarithmic where values differ much.",
+        f"objective, as a part of what it then was{explained}: the fit is converged where it falls below the dashed "
+        "line, the tolerance. Axes are logarithmic where values differ much.",
     )

@@ -36,6 +36,11 @@ class Shapes:
     features: Image | None = None
     axis: Axis | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether features are neither pixels nor points of an axis."""
+        return self.features is None and self.axis is None
+
 
 def image_shape(text: str) -> Image:
     """`H,W`, or `H,W,columns` where pixels stand column by column; raises `UsageError`."""

@@ -133,6 +133,11 @@ class Study:
         """Whether the model has more than one level."""
         return bool(self.links)
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether rows and features are the same things."""
+        return self.main.layer.symmetric
+
     @cached_property
     def features(self) -> Sequence[str] | None:
         """The names of all features, where they are known."""
@@ -141,11 +146,15 @@ class Study:
 
     def feature(self, j: int) -> str:
         """The name of a feature."""
-        return str(self.features[j]) if self.features is not None else f"column {j}"
+        if self.features is not None:
+            return str(self.features[j])
+        return self.row(j) if self.symmetric else f"column {j}"
 
     def row(self, i: int) -> str:
         """The name of a row."""
         names = self.result.row_names
+        if names is None and self.symmetric:
+            names = self.features
         return str(names[i]) if names is not None else f"row {i}"
 
     @property
@@ -158,7 +167,7 @@ def study(
     run: Result | str | os.PathLike[str],
     x: Any = None,
     *,
-    labels: str | None = None,
+    labels: Any = None,
     reference: str | None = None,
     image_shape: str | None = None,
     top: int = 8,
@@ -179,7 +188,7 @@ def study(
     result = run if isinstance(run, Result) else load(run, storage_options=options if is_remote(str(run)) else None)
     faults = _Faults()
     form = faults.of(lambda: shapes(result, image_shape)) or Shapes()
-    given = faults.of(lambda: read_labels(labels, result.shape[0], result.row_names) if labels else None)
+    given = faults.of(lambda: None if labels is None else read_labels(labels, result.shape[0], result.row_names))
     known = faults.of(lambda: read_reference(reference, result.feature_names, result.shape[1]) if reference else None)
     found = faults.of(lambda: _asked(layers(result), level))
     faults.tell()

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from nmfkit.blocks import Array
+from nmfkit.clustering.agreement import Agreement, agreement
+from nmfkit.clustering.assignments import NONE
 from nmfkit.errors import StoreError
 from nmfkit.protocols import Rows
 from nmfkit.report.labels import Labels
@@ -33,7 +35,7 @@ class Weights:
     component k has the largest mass. `sample` (s, r) are the rows `numbers` (s,). With labels, `mass` (labels, r) is
     the sum of masses and `table` (labels, r) counts the rows by label and leading component. `maps` (h, w, r) are the
     rows as pixels. The mass of component k in a row is its weight times `Layer.scale`. Of a level whose weights are a
-    factor, `gram` (r, r) holds the inner products of the columns.
+    factor, `gram` (r, r) holds the inner products of the columns. `agreement` compares leading components with classes.
     """
 
     count: int
@@ -47,6 +49,7 @@ class Weights:
     table: Array | None = None
     maps: Array | None = None
     gram: Array | None = None
+    agreement: Agreement | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -82,6 +85,7 @@ class _Gathering:
         self.total = _Total(
             layer.rank, len(labels.names) if labels else 0, coupled=layer.level is not None and layer.chain is None
         )
+        self.groups: list[Array] = []
         self.rows: list[Array] = []
         self.dots: list[Array] = []
 
@@ -90,7 +94,8 @@ class _Gathering:
         w = self.layer.weigh(np.asarray(rows[str(self.layer.row)], np.float64))
         if not np.isfinite(w).all():
             raise StoreError(f"{self.result.path or 'the run'}: {self.layer.row} holds numbers that are not finite")
-        self.total.add(w, w * self.scale, self.labels.codes[lo:hi] if self.labels else None)
+        groups = self.total.add(w, w * self.scale, self.labels.codes[lo:hi] if self.labels else None)
+        self.groups += [groups] if self.labels else []
         self.rows.append(w[_inside(self.picked, lo, hi)])
         self.dots.append(w[_inside(self.pixels, lo, hi)])
 
@@ -102,7 +107,13 @@ class _Gathering:
             sample=np.concatenate(self.rows),
             numbers=self.picked,
             maps=self.small.arranged(np.concatenate(self.dots)) if self.small else None,
+            agreement=self._agreement(),
         )
+
+    def _agreement(self) -> Agreement | None:
+        if self.labels is None or not self.labels.classes.names:
+            return None
+        return agreement(np.concatenate(self.groups), self.labels.classes)
 
 
 class _Total:
@@ -115,7 +126,8 @@ class _Total:
         self.mass, self.table = np.zeros((labels, rank)), np.zeros((labels, rank), np.int64)
         self.gram = np.zeros((rank, rank)) if coupled else None
 
-    def add(self, w: Array, mass: Array, codes: Array | None) -> None:
+    def add(self, w: Array, mass: Array, codes: Array | None) -> Array:
+        """Add rows; returns the leading component of each, −1 where they are all zero."""
         self.sums += w.sum(axis=0)
         self.squares += np.square(w).sum(axis=0)
         alive = w.any(axis=1)
@@ -127,6 +139,7 @@ class _Total:
         if codes is not None:
             np.add.at(self.mass, codes, mass)
             np.add.at(self.table, (codes[alive], leading[alive]), 1)
+        return np.where(alive, leading, NONE)
 
     def found(self) -> dict[str, Any]:
         labelled = {"mass": self.mass, "table": self.table} if len(self.mass) else {}

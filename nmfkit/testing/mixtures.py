@@ -63,7 +63,8 @@ def logistic_normal_weights(
 
 def binary_weights(samples: int, rank: int, seed: int, *, chance: float = 0.2) -> Array:
     """W* (samples, rank) of zeros and ones, each one with probability `chance` in (0, 1]."""
-    _refuse_below(0, chance=chance)
+    if not 0 < chance <= 1:
+        raise ValueError(f"chance must be in (0, 1], not {chance}")
     return (_generator(seed, 3).random((samples, rank)) < chance).astype(np.float64)
 
 

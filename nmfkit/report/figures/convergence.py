@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.loop import WINDOW
+from nmfkit.loop import WINDOW, gain
 from nmfkit.report.figures.style import GRID, OKABE_ITO, WIDTH, canvas, plain_ticks
 from nmfkit.report.study import Study
 
@@ -19,36 +19,34 @@ def convergence(study: Study) -> Figure:
     """The objective by sweep and by seconds, and what ten sweeps gained beside what the tolerance asks for."""
     history = study.result.history
     figure = canvas(WIDTH, 2.7)
-    by_sweep, by_time, gain = figure.subplots(1, 3)
+    by_sweep, by_time, last = figure.subplots(1, 3)
     for ax, x, name in ((by_sweep, history.sweep, "sweep"), (by_time, history.seconds, "seconds")):
         ax.plot(x, history.objective, color=OKABE_ITO[0], lw=1.6, marker="o" if len(x) < 15 else None, ms=3)
         ax.set(xlabel=name, title=f"Objective by {name}")
         _scale(ax, history.objective)
-    _gains(gain, history, study.result.problem.tol)
-    for ax in (by_sweep, gain):
+    _gains(last, gains(history.objective, study.result.state.unfitted), history.sweep, study.result.problem.tol)
+    for ax in (by_sweep, last):
         ax.xaxis.get_major_locator().set_params(integer=True)
-    for ax in (by_sweep, by_time, gain):
+    for ax in (by_sweep, by_time, last):
         ax.grid(color=GRID, lw=0.6)
         plain_ticks(ax.xaxis)
         plain_ticks(ax.yaxis)
     return figure
 
 
-def gains(objective: Array) -> Array:
-    """By what part of itself the objective fell over the ten sweeps before each; NaN where it has become zero."""
-    fall, now = objective[:-WINDOW] - objective[WINDOW:], np.abs(objective[WINDOW:])
-    part: Array = np.divide(fall, now, out=np.full(len(fall), np.nan), where=now > np.finfo(np.float64).tiny)
-    return part
+def gains(objective: Array, unfitted: float = np.inf) -> Array:
+    """The gain of the ten sweeps before each from the eleventh record on, which `tol` is compared with."""
+    pairs = zip(objective[:-WINDOW].tolist(), objective[WINDOW:].tolist(), strict=True)
+    return np.array([gain(before, now, unfitted) for before, now in pairs])
 
 
-def _gains(ax: Any, history: Any, tol: float) -> None:
+def _gains(ax: Any, found: Array, sweeps: Array, tol: float) -> None:
     ax.set(xlabel="sweep", title=f"Gain of the last {WINDOW} sweeps")
-    if len(history) <= WINDOW:
+    if not len(found):
         ax.text(0.5, 0.5, f"fewer than {WINDOW} sweeps", ha="center", va="center", transform=ax.transAxes)
         return
-    found = gains(history.objective)
     rising = np.where(found > 0, found, np.nan)
-    ax.plot(history.sweep[WINDOW:], rising, color=OKABE_ITO[0], lw=1.6)
+    ax.plot(sweeps[WINDOW:], rising, color=OKABE_ITO[0], lw=1.6)
     if not np.isfinite(rising).any():
         ax.text(0.5, 0.5, "nothing gained", ha="center", va="center", transform=ax.transAxes)
         return

@@ -22,13 +22,17 @@ BARS = 300
 
 
 def leftover(study: Study) -> Figure:
-    """Above the rows, below the columns: their errors in order (or how many have which), and against their size."""
+    """Above the rows, below the columns: their errors in order (or how many have which), and against their size.
+
+    Of a symmetric matrix there are the rows alone.
+    """
     left = study.residuals
     if left is None:
         raise StoreError(f"residuals need the data: {study.gone or 'they were not asked for'}")
-    figure = canvas(WIDTH, 5.6)
-    axes = figure.subplots(2, 2, width_ratios=[1.25, 1])
-    sides = ((left.rows, "row", study.shapes.rows), (left.columns, "column", study.shapes.features))
+    both = [(left.rows, "row", study.shapes.rows), (left.columns, "column", study.shapes.features)]
+    sides = both[:1] if study.symmetric else both
+    figure = canvas(WIDTH, 2.8 * len(sides))
+    axes = figure.subplots(len(sides), 2, width_ratios=[1.25, 1], squeeze=False)
     for (course, cloud), (side, name, image) in zip(axes, sides, strict=True):
         if image is not None:
             _image(course, side.error, image, name)

@@ -13,8 +13,8 @@ from nmfkit.report.figures.style import DIVERGING, FAINT, MAP, canvas, plain_tic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEAST = 8
-"""Cells that a cluster takes up at least for its number to stand beside it."""
+APART = 1 / 32
+"""Part of a side by which numbers of two digits stand apart."""
 
 
 def ordered(found: Clusters) -> Figure:
@@ -25,19 +25,17 @@ def ordered(found: Clusters) -> Figure:
     picture = found.picture
     high, signed = max(float(np.abs(picture).max()), 1e-300), bool(picture.min() < 0)
     norm = Normalize(-high, high) if signed else PowerNorm(0.5, 0, high)
-    figure = canvas(7.2, 6.2)
+    figure = canvas(7.35, 6.2)
     ax = figure.subplots()
-    image = ax.imshow(picture, cmap=DIVERGING if signed else MAP, norm=norm, interpolation="nearest")
+    image = ax.imshow(picture, cmap=DIVERGING if signed else MAP, norm=norm, aspect="auto", interpolation="nearest")
     line = FAINT if signed else "white"
     for edge in found.edges[1:]:
         ax.axhline(edge - 0.5, color=line, lw=0.5, alpha=0.6)
         ax.axvline(edge - 0.5, color=line, lw=0.5, alpha=0.6)
-    places = [*found.edges, len(picture)]
-    told = [(k, (a + b - 1) / 2) for k, (a, b) in enumerate(pairwise(places)) if b - a >= LEAST]
-    names = [str(k + 1) if k < len(found.sizes) else "none" for k, _ in told]
-    ax.set_xticks([at for _, at in told], names)
-    ax.set_yticks([at for _, at in told], names)
-    ax.tick_params(length=0)
+    places, names = told(found, len(picture))
+    ax.set_xticks(places, names)
+    ax.set_yticks(places, names)
+    ax.tick_params(length=0, labelsize=8)
     ax.set(xlabel="cluster", ylabel="cluster")
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -46,3 +44,25 @@ def ordered(found: Clusters) -> Figure:
     scale.set_label("mean similarity")
     plain_ticks(scale.ax.yaxis)
     return figure
+
+
+def told(found: Clusters, side: int) -> tuple[list[float], list[str]]:
+    """Where in a picture of so many cells which numbers stand: the last one, and of the others the widest first.
+
+    Those that would touch one that is there are left out, and so are clusters without members.
+    """
+    pairs = list(pairwise([*found.edges, side]))
+    there = [k for k, (a, b) in enumerate(pairs) if b > a]
+    middles = {k: (pairs[k][0] + pairs[k][1] - 1) / 2 for k in there}
+    names = {k: str(k + 1) if k < len(found.sizes) else "none" for k in there}
+    shown: list[int] = []
+    for k in sorted(there, key=lambda k: (k != there[-1], pairs[k][0] - pairs[k][1])):
+        if all(abs(middles[k] - middles[o]) >= _room(names[k], names[o]) * side for o in shown):
+            shown.append(k)
+    shown.sort()
+    return [middles[k] for k in shown], [names[k] for k in shown]
+
+
+def _room(one: str, other: str) -> float:
+    """The part of a side that two texts beside each other take, or one above the other if that is more."""
+    return APART * max(0.8, (len(one) + len(other)) / 4)

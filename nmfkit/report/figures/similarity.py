@@ -59,7 +59,7 @@ def _shares(ax: Any, found: Components) -> None:
 def _sparsity(ax: Any, found: Components) -> None:
     places = np.arange(found.rank)
     series = [(found.sparsity_of_v, f"entries ({found.layer.shared})", "o")]
-    if found.sparsity_of_w is not None:
+    if found.sparsity_of_w is not None and not found.layer.symmetric:
         series.append((found.sparsity_of_w, f"weights ({found.layer.weights})", "D"))
     for (values, name, marker), colour in zip(series, OKABE_ITO, strict=False):
         ax.plot(places, values, marker, color=colour, ms=5 if found.rank <= 40 else 2.5, label=name)

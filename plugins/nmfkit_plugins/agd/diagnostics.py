@@ -80,15 +80,15 @@ def correlation(w: Any) -> Correlation:
 
     `w` is an array, or what slices to one, as an array of a run that is not in memory. From a result of model `agd`,
     `correlation_of(result.state.following["moments"])` has the codes of its last stage without reading any. Raises
-    `UsageError` for codes that are negative, or all zero.
+    `UsageError` for codes that are negative, not numbers, or all zero.
     """
+    if len(np.shape(w)) != 2 or not np.size(w):
+        raise UsageError(f"codes are a matrix with a row for each sample, and these have the shape {np.shape(w)}")
     total: Any = None
     for first in range(0, len(w), CHUNK):
         z = np.asarray(w[first : first + CHUNK], dtype=np.float64)
-        if float(z.min()) < 0:
-            raise UsageError(f"codes are nonnegative, and rows {first} to {first + len(z) - 1} hold a negative entry")
+        if not float(z.min()) >= 0:
+            raise UsageError(f"codes are nonnegative, and rows {first} to {first + len(z) - 1} hold one that is not")
         moments = Moments.of(z, float(len(z)))
         total = widen(moments) if total is None else add(total, moments)
-    if total is None:
-        raise UsageError("there are no codes")
     return correlation_of(total.plain())

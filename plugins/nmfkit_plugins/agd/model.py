@@ -39,12 +39,11 @@ class AGD:
     noise of a decoded weight as the residual tells it; data without noise have none. `eta` `auto` is a step of
     1 / λmax(WᵀW), `official` that of the authors' program, 0.5 / r with H at the scale of the start.
 
-    A share `holdout` of the samples, the same for any sharding, takes no part in H; of the stages whose components fit
-    these best by nonnegative least squares, but for chance, the last one is the result. `auto` is a tenth where ten
-    samples a component are left to fit, and none otherwise. A component that no sample has used for `reseed` stages
-    gives way to the sample furthest from their span, unless that is no further than noise, and α begins anew; 0: it
-    stays. With `nonneg` `clip`, negative entries
-    of H become zero at the end.
+    A share `holdout` of the samples, the same for any sharding, takes no part in the steps; of the stages whose
+    components fit these best by nonnegative least squares, but for chance, the last one is the result. `auto` is a
+    tenth where ten samples a component are left to fit, and none otherwise. A component that no sample has used for
+    `reseed` stages gives way to the sample furthest from their span, unless that is no further than noise, and α begins
+    anew; 0: it stays. With `nonneg` `clip`, negative entries of H become zero at the end.
 
     A last read of X ends the fit: H is that of the stage chosen, its rows have length 1, and W has nonnegative least
     squares codes (`codes` `nnls`), or those of a stage (`threshold`). The records before are of the codes that the
@@ -87,7 +86,8 @@ class AGD:
 
     def cautions(self, initializer: Any, shape: tuple[int, int]) -> Sequence[str]:
         """A random start, and too few samples."""
-        return starting.cautions(initializer, shape, self.parts.ranks[0])
+        rank = self.parts.ranks[0]
+        return starting.cautions(initializer, shape[0], share_of(self.holdout, shape[0], rank), rank)
 
     # --- starting -------------------------------------------------------------------------------------------
 
@@ -218,7 +218,8 @@ class AGD:
 
     def objective(self, shared: Shared, stats: Stats) -> float:
         """½ ‖X − W H‖² of the codes and components of a sweep."""
-        return max(0.0, 0.5 * float(shared["squares"]) + float(stats["value"]))
+        value = 0.5 * float(shared["squares"]) + float(stats["value"])
+        return 0.0 if value < 0 else value  # NaN stays what it is, for the fit to end with
 
     def closing_state(self, shared: Shared) -> Shared:
         """The components of the stage chosen, clipped if asked for."""

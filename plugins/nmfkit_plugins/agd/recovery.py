@@ -48,8 +48,10 @@ def squared_distances(truth: Any, found: Any) -> Array:
 def _unit(name: str, components: Any) -> Array:
     """Rows of length 1; a row of zeros, which is near nothing, stays."""
     rows = np.asarray(components, dtype=np.float64)
-    if rows.ndim != 2 or not np.all(np.isfinite(rows)):
+    if rows.ndim != 2 or not rows.size or not np.all(np.isfinite(rows)):
         raise UsageError(f"{name} must be a matrix of finite numbers with a row for each component")
+    largest = np.max(np.abs(rows), axis=1, keepdims=True)  # squares of the entries may be out of range
+    rows = rows / np.where(largest > 0, largest, 1)
     lengths = np.sqrt(np.sum(rows * rows, axis=1, keepdims=True))
     unit: Array = rows / np.where(lengths > 0, lengths, 1)
     return unit

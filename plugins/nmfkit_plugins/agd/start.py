@@ -73,16 +73,16 @@ def warn_of(sums: Array, signed: bool) -> None:
         warnings.warn(sentence, Caution, stacklevel=2)
 
 
-def cautions(initializer: Any, shape: tuple[int, int], rank: int) -> Sequence[str]:
-    """What is known before any look at the data to make recovery unlikely."""
+def cautions(initializer: Any, samples: int, share: float, rank: int) -> Sequence[str]:
+    """What is known, before any look at the data of which a `share` is held out, to make recovery unlikely."""
     found = []
     if isinstance(initializer, Random | NNDSVD):
         found.append(
             "model 'agd' recovers components only from a start that is near them, and random ones or singular vectors "
             "are not: use init spa or hals, or give H (h=…)"
         )
-    if shape[0] < ENOUGH * rank:
-        found.append(
-            f"{shape[0]} rows are few for {rank} components: below {ENOUGH} a component, model 'agd' seldom finds them"
-        )
+    left = round(samples * (1 - share))
+    if left < ENOUGH * rank:
+        told = f"{left} rows are" if not share else f"about {left} rows, where {share:g} of them are held out, are"
+        found.append(f"{told} few for {rank} components: below {ENOUGH} a component, model 'agd' seldom finds them")
     return found

@@ -81,6 +81,11 @@ def gram_of(f: Array) -> Array:
     return gram
 
 
+def not_below_zero(value: float) -> float:
+    """The value, or 0 where rounding has left it below; NaN stays what it is, for the fit to end with."""
+    return 0.0 if value < 0 else value
+
+
 def top_of(f: Array, sweep: Sweep) -> float:
     """The largest size of a Rayleigh quotient of A in the span of F; 1 where that is nothing."""
     _, stats = sweep(quotient, None, {"f": f})

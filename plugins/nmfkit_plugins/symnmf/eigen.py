@@ -34,7 +34,8 @@ class Eigen:
     equal, as in a graph of several parts, is left to chance. Of each column the longer of the positive and negative
     parts is kept, and its zeros are lifted to 1 % of the mean. Columns beyond the positive eigenvalues are constant.
 
-    A may have entries of both signs. `passes` bounds the products with A: 15 or so do for a graph with clusters.
+    A may have entries of both signs. `passes` bounds the products with A: 15 or so do for a graph with clusters. The
+    search holds up to 13 arrays of n × (rank + 8) numbers in memory, beside what `--memory` is for.
     """
 
     turn: bool = True

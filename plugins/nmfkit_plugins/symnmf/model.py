@@ -27,7 +27,8 @@ from nmfkit.protocols import (
     Sweep,
 )
 from nmfkit.sketch import Sketches
-from nmfkit_plugins.symnmf.beginning import begun
+from nmfkit.ways import lacking
+from nmfkit_plugins.symnmf.beginning import begun, not_below_zero
 from nmfkit_plugins.symnmf.multiplicative import SymMU
 from nmfkit_plugins.symnmf.one_factor import AtOnce, ByRows
 from nmfkit_plugins.symnmf.pair import Adopted
@@ -81,7 +82,11 @@ class SymNMF:
         ranks, rule = self.parts.ranks, self.parts.rule
         wrong = [f"model 'symnmf' takes one rank, and {len(ranks)} are given"] if len(ranks) != 1 else []
         if not isinstance(rule, RowSteps | WholeSteps | PairSteps):
-            wrong.append(f"rule {rule!r} offers none of RowSteps, WholeSteps and PairSteps, by which symnmf moves H")
+            nearest = min((RowSteps, WholeSteps, PairSteps), key=lambda kind: len(lacking(rule, kind)))
+            wrong.append(
+                f"rule {rule!r} offers none of RowSteps, WholeSteps and PairSteps, by which symnmf moves H; for "
+                f"{nearest.__name__} it lacks {', '.join(lacking(rule, nearest)) or 'a method in the place of a value'}"
+            )
         if self.diagonal == "ignore" and getattr(rule, "keeps_matrix", False):
             wrong.append("diagonal 'ignore' is not for rules that keep A as it is in memory: use --rule symhals")
         return wrong
@@ -175,7 +180,7 @@ class SymNMF:
         wide = w.astype(np.float64)
         inside = float(np.sum(np.square(x.values, dtype=np.float64)))
         value = 0.5 * (inside - 2 * float(np.sum(wide * product)) + float(np.sum((wide.T @ wide) * shared["gram"])))
-        return {"w": w}, {"value": max(0.0, value)}
+        return {"w": w}, {"value": not_below_zero(value)}
 
     def factors(self, shared: Shared) -> dict[str, Array]:
         """{"h": (r, n)}."""

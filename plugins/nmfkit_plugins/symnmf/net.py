@@ -14,9 +14,10 @@ from nmfkit.blocks import Array, Block
 from nmfkit.probe import Probe
 from nmfkit.protocols import Ingredients, Initializer, Pass, Rows, RowStore, Shared, Stats, Sweep
 from nmfkit_plugins.symnmf import net_adam
+from nmfkit_plugins.symnmf.beginning import not_below_zero
 from nmfkit_plugins.symnmf.net_blocks import Layer, crossed, fit_loss, inner, inverse
 from nmfkit_plugins.symnmf.net_rows import OnRows, grams_of, whole_of
-from nmfkit_plugins.symnmf.net_start import POWERS, begun
+from nmfkit_plugins.symnmf.net_start import POWERS, begun, cautions_of
 from nmfkit_plugins.symnmf.net_trained import parameters_of
 from nmfkit_plugins.symnmf.net_variants import LEAST, VARIANTS, Pulled, Variant
 
@@ -89,6 +90,11 @@ class SymNMFNet(OnRows):
         ranks = self.parts.ranks
         return [f"model 'symnmf-net' takes one rank, and {len(ranks)} are given"] if len(ranks) != 1 else []
 
+    def cautions(self, initializer: Initializer, shape: tuple[int, int]) -> Sequence[str]:
+        """How much memory weights of n × n take."""
+        del initializer
+        return cautions_of(self, shape[0])
+
     @property
     def training(self) -> int:
         """Steps of the training."""
@@ -109,6 +115,11 @@ class SymNMFNet(OnRows):
     def reads(self) -> int:
         """Products with A in a sweep that trains."""
         return 2 * self.blocks if self.training else self.blocks
+
+    @property
+    def gathers(self) -> int:
+        """One factor (n, r) for each product."""
+        return self.reads
 
     @property
     def aside(self) -> int:
@@ -177,7 +188,7 @@ class SymNMFNet(OnRows):
         """½ ‖A − H Hᵀ‖² of the H that the sweep began with."""
         cross = stats["cross"] if self._polishes(shared) else shared["cross"]
         loss = fit_loss(float(cross), shared["gram"], shared["squares"])
-        return max(0.0, 2 * loss * self.scale(shared))
+        return not_below_zero(2 * loss * self.scale(shared))
 
     def scale(self, shared: Shared) -> float:
         """‖A‖²: the terms of the objective cancel where the fit is close."""
@@ -267,7 +278,7 @@ class SymNMFNet(OnRows):
         w = kernels.nnls(gram, made, whole=x.whole)
         inside = float(np.sum(np.square(x.values, dtype=np.float64)))
         value = 0.5 * (inside - 2 * inner(w, made) + float(np.sum(crossed(w, w) * gram)))
-        return {"w": w}, {"value": max(0.0, value)}
+        return {"w": w}, {"value": not_below_zero(value)}
 
     def factors(self, shared: Shared) -> dict[str, Array]:
         """{"h": (r, n)}."""

@@ -22,13 +22,23 @@ def at_rest(net: Array) -> dict[str, Any]:
 
 
 def stepped(net: Array, gradient: Array, adam: dict[str, Any], rates: Array) -> tuple[Array, dict[str, Any]]:
-    """`net` after a step down `gradient` at `rates`, all of one shape, and the next state."""
+    """`net` (K, p) after a step down `gradient` (K, p) at `rates` (K, p) or (K, 1), and the next state."""
     (kept, kept_squares), count = DECAYS, adam["count"] + 1
-    mean = kept * adam["mean"] + (1 - kept) * gradient
-    square = kept_squares * adam["square"] + (1 - kept_squares) * gradient * gradient
-    size = np.sqrt(square / (1 - kept_squares**count)) + TINY
-    new = net - rates * (mean / (1 - kept**count)) / size
-    return new, {"mean": mean, "square": square, "count": count}
+    mean = _blended(adam["mean"], gradient, kept)
+    square = _blended(adam["square"], gradient * gradient, kept_squares)
+    move = np.sqrt(square / (1 - kept_squares**count))  # in place from here on: weights of n × n are large
+    move += TINY
+    np.divide(mean, move, out=move)
+    move *= -rates / (1 - kept**count)
+    move += net
+    return move, {"mean": mean, "square": square, "count": count}
+
+
+def _blended(before: Array, new: Array, kept: float) -> Array:
+    """A running mean with one value more."""
+    mean = kept * before
+    mean += (1 - kept) * new
+    return mean
 
 
 def cosine(step: int, steps: int) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from nmfkit.blocks import Array, Block
 from nmfkit.errors import UsageError
+from nmfkit.executors.plan import size_text
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.probe import Probe
 from nmfkit.protocols import Initializer, Rows, RowStore, Shared, Stats, Sweep
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 POWERS = 12
 """Products that find the spectral norm of A, to within a few hundredths: a unit need not be exact."""
+
+WEIGHTS, LARGE = 14, 2**28
+"""Arrays of the size of all weights that a fit of variant dense holds at most: the network and what Adam keeps, before
+and after a step and of the best sweep; and bytes of which it tells.
+"""
 
 
 def begun(
@@ -68,6 +74,15 @@ def refuse_large(model: SymNMFNet, n: int) -> None:
             f"variant dense has {n:,} × {n:,} weights in each of {model.blocks} blocks, and takes up to "
             f"{DENSE_MOST:,} nodes: use variant equivariant or mixing"
         )
+
+
+def cautions_of(model: SymNMFNet, n: int) -> list[str]:
+    """How much memory weights of n × n take, where it is much."""
+    size = WEIGHTS * model.blocks * n**2 * 8
+    if not model.family.dense or size < LARGE:
+        return []
+    told = f"{size_text(size)} for the weights of {model.blocks} blocks and their training"
+    return [f"variant dense takes up to {told}, beside what --memory is for; the others take next to none"]
 
 
 def spectral_norm(sweep: Sweep, n: int, seed: int, dtype: Any) -> float:

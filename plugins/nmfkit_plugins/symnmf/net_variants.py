@@ -57,7 +57,10 @@ class Variant(Protocol):
         ...
 
     def rates(self, net: Array, done: float, sizes: Array) -> Array:
-        """Factors of the rate (K, p) when so much of the training is `done`; `sizes` (K,) are mean entries of U_k."""
+        """Factors of the rate when so much of the training is `done`; `sizes` (K,) are mean entries of U_k.
+
+        (K, p), or (K, 1) where all parameters of a block have the same.
+        """
         ...
 
 
@@ -198,7 +201,7 @@ class DenseWeights:
     def rates(self, net: Array, done: float, sizes: Array) -> Array:
         """One rate for all."""
         del done, sizes
-        return np.ones_like(net)
+        return np.ones_like(net, shape=(len(net), 1))
 
 
 VARIANTS: dict[str, Variant] = {"equivariant": Equivariant(), "mixing": Mixing(), "dense": DenseWeights()}

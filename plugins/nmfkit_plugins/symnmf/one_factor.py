@@ -10,7 +10,7 @@ import numpy as np
 from nmfkit.blocks import Array, Block
 from nmfkit.protocols import Pass, Rows, Shared, Stats
 from nmfkit.stats import Gathered
-from nmfkit_plugins.symnmf.beginning import gram_of
+from nmfkit_plugins.symnmf.beginning import gram_of, not_below_zero
 from nmfkit_plugins.symnmf.matrix import signed_product
 from nmfkit_plugins.symnmf.rules import Facts, Halves, RowSteps, WholeSteps
 
@@ -37,7 +37,7 @@ class OneFactor:
     def objective(self, shared: Shared, stats: Stats) -> float:
         """½ (‖A‖² − 2 ⟨H, A H⟩ + ‖HᵀH‖²), not below 0."""
         squares = float(shared["squares"]) + float(stats["value"]) + float(np.sum(np.square(shared["gram"])))
-        return max(0.0, 0.5 * squares)
+        return not_below_zero(0.5 * squares)
 
     def _seen(self, x: Block, shared: Shared, *, splits: bool = False) -> tuple[Array, Array | Halves, float]:
         """Rows of H and of A H on a panel, and what they add to twice the objective."""

@@ -24,7 +24,10 @@ BLOCKS, KEPT = 5, 2
 """Blocks of columns that a basis may hold, and how many it is then cut down to."""
 
 LOPSIDED = 1e-3
-"""How far QᵀAQ may be from its transpose, to its size: above all rounding, and far below a matrix without symmetry."""
+"""How far QᵀAQ may be from its transpose, to the size of A: above rounding, and far below one without symmetry."""
+
+INSIDE = 0.5
+"""A direction that is shorter than this outside a basis, to its length, is one of the basis and rounding."""
 
 
 def products(sweep: Sweep) -> Product:
@@ -105,18 +108,18 @@ class _Space:
         basis = self._room[:, : before + width]
         basis[:, before:] = self._block
         rest = product(self._block).astype(basis.dtype, copy=False)
-        column = basis.T @ rest
-        rest = rest - basis @ column
-        again = basis.T @ rest  # a single step of Gram–Schmidt leaves rounding of the size of the product
-        rest, column = rest - basis @ again, column + again
+        self._block, weights, column = outside(rest, basis, self._rounding(rest))
         off, new = column[:before], column[before:]
-        refuse_lopsided(new)
+        refuse_lopsided(new, self.reach if before else 0.0)
         self._inner = np.block([[self._inner, off], [off.T, (new + new.T) / 2]])
         values, turn = np.linalg.eigh(self._inner)
         self.values, self._turn = values[::-1], turn[:, ::-1]
-        least = self.reach * float(np.finfo(basis.dtype).eps) * math.sqrt(len(basis))
-        self._block, weights = orthonormal(rest, least)
         return float(np.max(np.linalg.norm(weights @ self._turn[before:, :count], axis=0)))
+
+    def _rounding(self, image: Array) -> float:
+        """How long a part of a product with A outside the basis may be by rounding alone."""
+        size = max(float(np.linalg.norm(image)), self.reach if len(self.values) else 0.0)
+        return size * float(np.finfo(image.dtype).eps) * math.sqrt(len(image))
 
     def make_room(self) -> None:
         """Keep the span of the leading Ritz vectors only, where the next block would not fit."""
@@ -132,9 +135,13 @@ class _Space:
         return found
 
 
-def refuse_lopsided(quotient: Array) -> None:
-    """Raise `UsageError` where QᵀAQ (l, l) is not its own transpose, so that A is not."""
-    if float(np.linalg.norm(quotient - quotient.T)) > LOPSIDED * float(np.linalg.norm(quotient)):
+def refuse_lopsided(quotient: Array, size: float = 0.0) -> None:
+    """Raise `UsageError` where QᵀAQ (l, l) is not its own transpose, so that A is not.
+
+    `size` is what is known of the size of A elsewhere: where Q has none but its smallest eigenvalues, rounding is all
+    that QᵀAQ is.
+    """
+    if float(np.linalg.norm(quotient - quotient.T)) > LOPSIDED * max(size, float(np.linalg.norm(quotient))):
         raise UsageError(
             "the matrix is square and not symmetric, and eigenvectors are asked for: use another starting point, as "
             "--init nndsvda, or make it symmetric first"
@@ -147,6 +154,20 @@ def orthonormal(v: Array, least: float = 0.0) -> tuple[Array, Array]:
     left, sizes, right = np.linalg.svd(r)
     kept = sizes > max(least, float(np.finfo(v.dtype).tiny))
     return q @ left[:, kept], (sizes[:, None] * right)[kept]
+
+
+def outside(v: Array, basis: Array, least: float) -> tuple[Array, Array, Array]:
+    """Q (n, j), R (j, l) and C (k, l) with v = Q R + basis C and Q orthogonal to the orthonormal basis (n, k).
+
+    Directions at most `least` long are left out. One that is little more than rounding leans on the basis: what is left
+    is made orthogonal to it once more, when all are of length 1.
+    """
+    inside = basis.T @ v
+    q, r = orthonormal(v - basis @ inside, least)
+    along = basis.T @ q
+    q -= basis @ along
+    q, turn = orthonormal(q, INSIDE)
+    return q, turn @ r, inside + along @ r
 
 
 # --- the range ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 from nmfkit.blocks import Array, Block
 from nmfkit.protocols import Pass, Rows, Shared, Stats
 from nmfkit.stats import Gathered
-from nmfkit_plugins.symnmf.beginning import gram_of
+from nmfkit_plugins.symnmf.beginning import gram_of, not_below_zero
 from nmfkit_plugins.symnmf.pair import held_together
 from nmfkit_plugins.symnmf.rules import Facts, PairSteps
 
@@ -61,7 +61,7 @@ class TwoFactors:
         """½ (‖A‖² − 2 ⟨U, A V⟩ + ⟨UᵀU, VᵀV⟩) + λ/2 ‖U − V‖², not below 0."""
         del stats
         squares = float(shared["squares"]) + float(shared["value"]) + float(np.sum(shared["gram"] * shared["u.gram"]))
-        return max(0.0, 0.5 * squares)
+        return not_below_zero(0.5 * squares)
 
     def apply(self, shared: Shared, stats: Stats) -> Shared:
         """The state with the next V, and without U, whose rows are the model's."""
