@@ -273,11 +273,12 @@ def test_models_by_the_name_of_their_class(scaled):
 
 
 def test_models_that_are_not_installed():
-    with pytest.raises(ImportError, match="model 'symnmf' is not installed; installed models: deep-nmf, nmf") as caught:
-        _ = estimators.SymNMF
+    said = "model 'ig-mdsr-nmf' is not installed; installed models: agd, deep-nmf, nmf, symnmf, symnmf-net"
+    with pytest.raises(ImportError, match=said) as caught:
+        _ = estimators.IGMDSR
     assert isinstance(caught.value, UsageError)
-    with pytest.raises(ImportError, match="model 'agd'"):
-        from nmfkit.estimators import AGD  # noqa: F401
+    with pytest.raises(ImportError, match="model 'ig-mdsr-nmf'"):
+        from nmfkit.estimators import IGMDSR  # noqa: F401
     with pytest.raises(AttributeError, match="Nonsense"):
         _ = estimators.Nonsense
     assert estimators.estimator("nmf") is NMF

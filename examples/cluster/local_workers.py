@@ -25,7 +25,7 @@ def main():
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
-            n_workers=given.workers, threads_per_worker=1, memory_limit="1GiB", dashboard_address=None
+            n_workers=given.workers, threads_per_worker=1, memory_limit="1GiB", dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):
