@@ -169,6 +169,8 @@ def main():
     given = parser.parse_args()
     if given.quick:
         given.nodes, given.edges, given.rounds, given.sweeps = 20_000, 200_000, 1, 3
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
         found = measured(stored(given, Path(scratch)), given)
     title = f"{given.nodes:,} nodes, {given.edges:,} edges, rank {given.rank}, float32, memory {given.memory}"
