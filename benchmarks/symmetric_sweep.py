@@ -115,6 +115,8 @@ def bare(path, given):
     seconds = []
     with ThreadPoolExecutor(plan.threads) as pool, threadpool_limits(1, "blas"):
         for _ in range(WARM + given.sweeps):
+            h = h.copy()
+            h.flags.writeable = False  # as a fit's: what kernels make of it is made once for all blocks
             began = time.perf_counter()
             list(pool.map(multiply, plan.bounds))
             seconds.append(time.perf_counter() - began)

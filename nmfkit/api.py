@@ -21,7 +21,7 @@ from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
 from nmfkit.levels import at_every_level, by_name
 from nmfkit.lifecycle import attended
-from nmfkit.loop import Gauge, Watcher, reason_to_stop
+from nmfkit.loop import Watcher
 from nmfkit.origin import IN_MEMORY, changed_versions, describe_data, refuse_changed, reopen
 from nmfkit.pilot import pilot_share, piloted
 from nmfkit.probe import Expected, Probe, survey
@@ -36,6 +36,7 @@ from nmfkit.sources.observed import data_places, elsewhere, known_missing, open_
 from nmfkit.sources.staging import check_output
 from nmfkit.sources.uri import is_remote
 from nmfkit.start import Given
+from nmfkit.stopping import Gauge, reason_to_stop
 from nmfkit.store import RunStore
 from nmfkit.transformed import alone, write_transformed
 from nmfkit.versions import versions

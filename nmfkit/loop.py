@@ -18,7 +18,6 @@ from nmfkit.protocols import (
     Closes,
     Executor,
     Guarded,
-    HasUnfitted,
     KeepsBest,
     Model,
     Parted,
@@ -28,6 +27,7 @@ from nmfkit.protocols import (
     Stats,
 )
 from nmfkit.stats import add, times, widen
+from nmfkit.stopping import Gauge, reason_to_stop
 from nmfkit.terms import offers
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ T = TypeVar("T")
 
 APART = frozenset({"kept", "grouping"})
 """Names in a plain shared state for what groups of shards have left, and which groups those were."""
-WINDOW = 10
-"""Sweeps over which the relative decrease is measured, so that one slow sweep does not end a fit."""
 
 
 @dataclass(frozen=True)
@@ -151,38 +149,6 @@ def _worse(model: Model, objective: float, records: list[Record], closes: bool) 
     """Whether a sweep is not the best so far, where the best one counts."""
     counts = closes or not records or not keeps_best(model) or not math.isfinite(objective)
     return not counts and objective > records[-1].objective
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """By what it is judged whether a fit has converged.
-
-    The first `least` sweeps say nothing. `unfitted` is the objective of no factors at all, where a model says so: then
-    a decrease is small to what the factors explain, too, where that is less than the objective.
-    """
-
-    least: int = 0
-    unfitted: float = math.inf
-
-    @classmethod
-    def of(cls, model: Model, shared: Shared) -> Gauge:
-        """That of `model` for the data of a state."""
-        unfitted = model.unfitted(shared) if isinstance(model, HasUnfitted) else math.inf
-        return cls(int(getattr(model, "least_sweeps", 0)), unfitted)
-
-    def size(self, objective: float) -> float:
-        """What a decrease of the objective is compared with."""
-        return min(abs(objective), abs(self.unfitted - objective))
-
-
-PLAIN = Gauge()
-"""That of most models."""
-
-
-def gain(before: float, now: float, unfitted: float = math.inf) -> float:
-    """The decrease from one objective to another as a part of what `tol` compares it with; NaN where that is zero."""
-    size = Gauge(unfitted=unfitted).size(now)
-    return (before - now) / size if size > sys.float_info.min else math.nan
 
 
 def is_phased(model: Model) -> TypeGuard[Phased]:
@@ -300,20 +266,6 @@ def _in_range(update: Callable[[], Shared]) -> Shared:
             f"{error} in the update of the shared factors: numbers have left the range of their dtype; rescale the "
             "data, or compute in dtype float64"
         ) from error
-
-
-def reason_to_stop(problem: Problem, records: list[Record], seconds: float, gauge: Gauge = PLAIN) -> str | None:
-    """ "converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone."""
-    last = records[-1]
-    if last.sweep >= problem.max_sweeps:
-        return "max-sweeps"
-    if problem.time_limit is not None and seconds >= problem.time_limit:
-        return "time-limit"
-    if problem.tol > 0 and len(records) > WINDOW + gauge.least:
-        earlier = records[-1 - WINDOW].objective
-        if earlier - last.objective <= problem.tol * gauge.size(last.objective):
-            return "converged"
-    return None
 
 
 class Watcher:

@@ -18,11 +18,12 @@ from nmfkit.errors import Interrupted, NmfkitError, StoreError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.interrupts import deferred, raise_if_missed
-from nmfkit.loop import Gauge, State, Watcher, is_open, iterate, reason_to_stop, reopened
+from nmfkit.loop import State, Watcher, is_open, iterate, reopened
 from nmfkit.protocols import Executor, RowStore, Shared, Source
 from nmfkit.result import Result
 from nmfkit.sources.staging import check_output, local_path
 from nmfkit.sources.uri import is_remote
+from nmfkit.stopping import Gauge, reason_to_stop
 from nmfkit.store import FINAL, RunStore
 
 CHECKPOINT_SECONDS = 60.0

@@ -21,7 +21,6 @@ from nmfkit.cli.progress import Quiet
 from nmfkit.cli.sparkline import decreases
 from nmfkit.clustering.assignments import clusters, parts
 from nmfkit.errors import UsageError
-from nmfkit.loop import gain
 from nmfkit.report import write_picture, write_report
 from nmfkit.report.clusters import Clusters, crossed
 from nmfkit.report.clusters import clusters as group
@@ -30,6 +29,7 @@ from nmfkit.report.figures.ordered import APART, ordered, told
 from nmfkit.report.figures.style import drawing, rendered
 from nmfkit.report.study import study
 from nmfkit.score import score
+from nmfkit.stopping import gain
 from nmfkit.watch import look
 
 SIZES = (8, 7, 5)

@@ -12,8 +12,9 @@ from small import COUNTS, QUICK, RNG, X, halved_squares, same
 
 import nmfkit
 from nmfkit.errors import UsageError
-from nmfkit.loop import Record, reason_to_stop
+from nmfkit.loop import Record
 from nmfkit.problem import Problem
+from nmfkit.stopping import reason_to_stop
 
 # --- what comes back ----------------------------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ from nmfkit.cli.sparkline import RAMP, sparkline
 from nmfkit.cli.terminal import say
 from nmfkit.cli.text import number
 from nmfkit.hookspecs import FitDescription
-from nmfkit.loop import WINDOW, State, Watcher, gain
+from nmfkit.loop import State, Watcher
 from nmfkit.mark import thinned
+from nmfkit.stopping import WINDOW, gain
 
 EVERY = 5.0
 """Seconds between lines where standard error is no terminal."""

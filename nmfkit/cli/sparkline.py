@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nmfkit.loop import WINDOW, gain
+from nmfkit.stopping import WINDOW, gain
 
 RAMP = "▁▂▃▄▅▆▇█"
 PLAIN = "_.-=+*%#"

@@ -11,11 +11,11 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.check import resolve
 from nmfkit.cli.summary import consensus_of
-from nmfkit.loop import WINDOW, Gauge
 from nmfkit.problem import Problem, part_text
 from nmfkit.protocols import HasLevels, HasSums
 from nmfkit.report.study import Components, Study
 from nmfkit.result import Result
+from nmfkit.stopping import WINDOW, Gauge
 
 TWIN = 0.95
 """Cosine from which on two components count as one another's twin."""

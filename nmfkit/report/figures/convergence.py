@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.loop import WINDOW, gain
 from nmfkit.report.figures.style import GRID, OKABE_ITO, WIDTH, canvas, plain_ticks
 from nmfkit.report.study import Study
+from nmfkit.stopping import WINDOW, gain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

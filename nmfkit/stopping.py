@@ -1,0 +1,64 @@
+"""When a fit has come to its end, and how a decrease of the objective is measured."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nmfkit.problem import Problem
+from nmfkit.protocols import HasUnfitted, Model, Shared
+
+if TYPE_CHECKING:
+    from nmfkit.loop import Record
+
+WINDOW = 10
+"""Sweeps over which the relative decrease is measured, so that one slow sweep does not end a fit."""
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """By what it is judged whether a fit has converged.
+
+    The first `least` sweeps say nothing. `unfitted` is the objective of no factors at all, where a model says so: then
+    a decrease is small to what the factors explain, too, where that is less than the objective.
+    """
+
+    least: int = 0
+    unfitted: float = math.inf
+
+    @classmethod
+    def of(cls, model: Model, shared: Shared) -> Gauge:
+        """That of `model` for the data of a state."""
+        unfitted = model.unfitted(shared) if isinstance(model, HasUnfitted) else math.inf
+        return cls(int(getattr(model, "least_sweeps", 0)), unfitted)
+
+    def size(self, objective: float) -> float:
+        """What a decrease of the objective is compared with."""
+        return min(abs(objective), abs(self.unfitted - objective))
+
+
+PLAIN = Gauge()
+"""That of most models."""
+
+
+def gain(before: float, now: float, unfitted: float = math.inf) -> float:
+    """The decrease from one objective to another as a part of what `tol` compares it with; NaN where that is zero."""
+    size = Gauge(unfitted=unfitted).size(now)
+    return (before - now) / size if size > sys.float_info.min else math.nan
+
+
+def reason_to_stop(problem: Problem, records: Sequence[Record], seconds: float, gauge: Gauge = PLAIN) -> str | None:
+    """ "converged", "max-sweeps", "time-limit", or None to go on; `seconds` of this run alone."""
+    last = records[-1]
+    if last.sweep >= problem.max_sweeps:
+        return "max-sweeps"
+    if problem.time_limit is not None and seconds >= problem.time_limit:
+        return "time-limit"
+    if problem.tol > 0 and len(records) > WINDOW + gauge.least:
+        earlier = records[-1 - WINDOW].objective
+        if earlier - last.objective <= problem.tol * gauge.size(last.objective):
+            return "converged"
+    return None
