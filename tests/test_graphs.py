@@ -136,7 +136,11 @@ def test_what_is_no_list_of_edges(tmp_path, text, words):
     assert "g.edges" in str(told.value)
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"a b\n" * 1000)[:-9], gzip.compress(b"a \xff\n")])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(b"a b\n" * 1000)[:-9], gzip.compress(b"a \xff\n")],
+    ids=["not gzip", "cut off", "no text"],  # the bytes hold the time, which is another one in each process
+)
 def test_damage_is_told(tmp_path, content):
     (tmp_path / "g.edges.gz").write_bytes(content)
     with pytest.raises(SourceError, match=r"g\.edges\.gz"):
