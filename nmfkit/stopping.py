@@ -23,17 +23,23 @@ class Gauge:
     """By what it is judged whether a fit has converged.
 
     The first `least` sweeps say nothing. `unfitted` is the objective of no factors at all, where a model says so: then
-    a decrease is small to what the factors explain, too, where that is less than the objective.
+    a decrease is small to what the factors explain, too, where that is less than the objective. Where a model
+    `wanders`, a rise is a change like any other; elsewhere it is rounding, and the end.
     """
 
     least: int = 0
     unfitted: float = math.inf
+    wanders: bool = False
 
     @classmethod
     def of(cls, model: Model, shared: Shared) -> Gauge:
         """That of `model` for the data of a state."""
         unfitted = model.unfitted(shared) if isinstance(model, HasUnfitted) else math.inf
-        return cls(int(getattr(model, "least_sweeps", 0)), unfitted)
+        return cls(int(getattr(model, "least_sweeps", 0)), unfitted, not getattr(model, "monotone", True))
+
+    def change(self, before: float, now: float) -> float:
+        """What is small where a fit has converged."""
+        return abs(before - now) if self.wanders else before - now
 
     def size(self, objective: float) -> float:
         """What a decrease of the objective is compared with."""
@@ -59,6 +65,6 @@ def reason_to_stop(problem: Problem, records: Sequence[Record], seconds: float, 
         return "time-limit"
     if problem.tol > 0 and len(records) > WINDOW + gauge.least:
         earlier = records[-1 - WINDOW].objective
-        if earlier - last.objective <= problem.tol * gauge.size(last.objective):
+        if gauge.change(earlier, last.objective) <= problem.tol * gauge.size(last.objective):
             return "converged"
     return None

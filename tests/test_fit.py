@@ -14,7 +14,7 @@ import nmfkit
 from nmfkit.errors import UsageError
 from nmfkit.loop import Record
 from nmfkit.problem import Problem
-from nmfkit.stopping import reason_to_stop
+from nmfkit.stopping import Gauge, reason_to_stop
 
 # --- what comes back ----------------------------------------------------------------------------------------
 
@@ -189,6 +189,12 @@ def test_reasons_to_stop():
     assert reason_to_stop(Problem(max_sweeps=10), flat, 0) == "max-sweeps"
     assert reason_to_stop(Problem(time_limit=1), history(2.0), 1.5) == "time-limit"
     assert reason_to_stop(Problem(tol=1e-2), history(*np.linspace(6, 5, 11)), 0) is None
+    risen = history(*np.linspace(5, 6, 11))
+    assert reason_to_stop(Problem(tol=1e-2), risen, 0) == "converged"
+    assert reason_to_stop(Problem(tol=1e-2), risen, 0, Gauge(wanders=True)) is None
+    assert reason_to_stop(Problem(tol=1e-2), flat, 0, Gauge(wanders=True)) == "converged"
+    assert reason_to_stop(Problem(tol=1e-2), history(*np.linspace(6, 5.9, 11)), 0, Gauge(unfitted=6.1)) is None
+    assert reason_to_stop(Problem(tol=1e-2), flat, 0, Gauge(least=1)) is None
 
 
 def test_a_fit_converges_and_says_so():

@@ -11,6 +11,7 @@ from nmfkit.blocks import Array
 from nmfkit.cli.options import Output
 from nmfkit.cli.summary import parts, why
 from nmfkit.cli.text import duration, emit, facts, number, shape_text, shell, table
+from nmfkit.probe import Expected
 from nmfkit.protocols import HasLevels
 from nmfkit.result import Result, load
 from nmfkit.sources.observed import observed_text
@@ -19,7 +20,8 @@ from nmfkit.sources.observed import observed_text
 def show_run(path: str, top: int, options: Mapping[str, Any] | None, output: Output) -> None:
     """Print a run."""
     result = load(path, storage_options=options)
-    features = {name: top_features(f, result.feature_names, top) for name, f in over_features(result).items()}
+    what = "row" if Expected.by(result.model).symmetric else "column"
+    features = {name: top_features(f, result.feature_names, top, what) for name, f in over_features(result).items()}
     if output.json:
         emit(_as_json(path, result, features))
     elif not output.quiet:
@@ -34,12 +36,17 @@ def over_features(result: Result) -> dict[str, Array]:
     return {name: f for name, f in factors.items() if f.ndim == 2 and f.shape[1] == result.shape[1]}
 
 
-def top_features(h: Array, names: Sequence[str] | None, top: int) -> list[list[tuple[str, float]]]:
-    """For each row of `h` (r, n), the names and weights of its `top` entries of largest size, the largest first."""
+def top_features(
+    h: Array, names: Sequence[str] | None, top: int, what: str = "column"
+) -> list[list[tuple[str, float]]]:
+    """For each row of `h` (r, n), the names and weights of its `top` entries of largest size, the largest first.
+
+    Without names each is a `what` with its number.
+    """
     found = []
     for row in h:
         order = np.argsort(-np.abs(row), kind="stable")[:top]
-        found.append([(names[j] if names else f"column {j}", float(row[j])) for j in order if row[j]])
+        found.append([(names[j] if names else f"{what} {j}", float(row[j])) for j in order if row[j]])
     return found
 
 
