@@ -6,6 +6,7 @@ Neither ever asks which kind of block it holds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -280,6 +281,18 @@ class CSR:
     def within(self, rows: int) -> CSR:
         """The block as part of a matrix of so many rows."""
         return self if self.whole else replace(self, whole=rows)
+
+
+def joined(pieces: Sequence[Block]) -> Block:
+    """The rows of all pieces, one after the other, in one block of one's own: views would keep the rest of X."""
+    values = np.concatenate([piece.values for piece in pieces])
+    rows = [piece for piece in pieces if isinstance(piece, CSR)]
+    if not rows:
+        return Dense(values, pieces[0].first)
+    indices = np.concatenate([piece.indices for piece in rows])
+    counts = np.concatenate([np.diff(piece.indptr) for piece in rows])
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    return CSR(values, indices, indptr, rows[0].n, rows[0].first)
 
 
 def first_true(flags: Array) -> int | None:

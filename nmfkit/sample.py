@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from nmfkit.blocks import CSR, Array, Block, Dense
+from nmfkit.blocks import CSR, Array, Block, joined
 from nmfkit.sources.array import ArraySource, SparseSource
 from nmfkit.sources.through import Through
 
@@ -32,7 +31,7 @@ class Picked:
     def _matrix(self) -> ArraySource | SparseSource:
         from scipy.sparse import csr_array
 
-        block = _joined(self.pieces)
+        block = joined(self.pieces)
         if isinstance(block, CSR):
             matrix = csr_array((block.values, block.indices, block.indptr), block.shape)
             return SparseSource(matrix, uri="a sample of rows")
@@ -64,7 +63,7 @@ def pick(x: Block, share: float) -> Picked:
     lo, hi = x.first, x.first + x.shape[0]
     chosen = np.flatnonzero(is_picked(np.arange(lo, hi), share))
     pieces = [x.rows(int(a), int(b) + 1) for a, b in _runs(chosen)]
-    return Picked((_joined(pieces),) if pieces else ())
+    return Picked((joined(pieces),) if pieces else ())
 
 
 def is_picked(numbers: Array, share: float) -> Array:
@@ -80,15 +79,3 @@ def _runs(chosen: Array) -> list[tuple[Any, Any]]:
     breaks = np.flatnonzero(np.diff(chosen) > 1) + 1
     edges = [0, *breaks.tolist(), len(chosen)]
     return [(chosen[a], chosen[b - 1]) for a, b in pairwise(edges)]
-
-
-def _joined(pieces: Sequence[Block]) -> Block:
-    """The rows of all pieces in one block that holds nothing else: views would keep the whole of X in memory."""
-    values = np.concatenate([piece.values for piece in pieces])
-    rows = [piece for piece in pieces if isinstance(piece, CSR)]
-    if not rows:
-        return Dense(values, pieces[0].first)
-    indices = np.concatenate([piece.indices for piece in rows])
-    counts = np.concatenate([np.diff(piece.indptr) for piece in rows])
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    return CSR(values, indices, indptr, rows[0].n, rows[0].first)

@@ -227,3 +227,14 @@ def test_options_out_of_range_are_refused(text):
 def test_the_rule_that_auto_stands_for_is_recorded():
     result = nmfkit.fit(planted(), model="symnmf", rank=2, max_sweeps=1)
     assert (result.problem.rule, result.problem.init) == ("symhals", "eigen")
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_a_faint_neighbour_beside_a_large_diagonal_is_one(is_sparse):
+    a = np.diag([1e12, 1e12, 1e12, 0.0, 5.0])
+    a[0, 1] = a[1, 0] = 1e-6
+    source = Chunked(a, [(0, 2), (2, 5)], is_sparse=is_sparse)
+    start = np.ones((5, 1))
+    result = fitted(source, 1, "fixedpoint", w=start, max_sweeps=0, model_options={"diagonal": "ignore"})
+    assert result.w[:, 0].tolist() == [1, 1, 0, 0, 0]
+    assert fitted(source, 1, "fixedpoint", w=start, max_sweeps=0).w[:, 0].tolist() == [1, 1, 1, 0, 1]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nmfkit.blocks import Array, Block
+from nmfkit.blocks import Array, Block, joined
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.probe import Probe
 from nmfkit.protocols import Initializer, Rows, RowStore, Shared, Stats, Sweep
@@ -53,7 +53,7 @@ def begun(
     squares = probe.squares - (float(np.sum(np.square(diagonal, dtype=np.float64))) if sweeps.ignored else 0.0)
     f.flags.writeable = False
     facts = Facts(len(f), math.sqrt(max(squares, 0.0)), probe.high, probe.low, top_of(f, sweep), probe.nonzero)
-    matrix = sweep(whole_panel, None, {}, tiles=False)[1]["panels"].whole() if sweeps.keeps_matrix else None
+    matrix = joined(sweep(whole_panel, None, {}, tiles=False)[1]["panels"].pieces) if sweeps.keeps_matrix else None
     shared = {
         "f": f,
         "gram": gram_of(f),
