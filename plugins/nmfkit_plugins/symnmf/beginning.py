@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nmfkit.blocks import Array, Block, joined
+from nmfkit.blocks import Array, Block
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.probe import Probe
 from nmfkit.protocols import Initializer, Rows, RowStore, Shared, Stats, Sweep
 from nmfkit.start import Given
-from nmfkit_plugins.symnmf.matrix import survey_panel, whole_panel
+from nmfkit_plugins.symnmf.matrix import gathered_matrix, survey_panel
 from nmfkit_plugins.symnmf.rules import Facts, Prepares
 
 
@@ -53,7 +53,7 @@ def begun(
     squares = probe.squares - (float(np.sum(np.square(diagonal, dtype=np.float64))) if sweeps.ignored else 0.0)
     f.flags.writeable = False
     facts = Facts(len(f), math.sqrt(max(squares, 0.0)), probe.high, probe.low, top_of(f, sweep), probe.nonzero)
-    matrix = joined(sweep(whole_panel, None, {}, tiles=False)[1]["panels"].pieces) if sweeps.keeps_matrix else None
+    matrix = gathered_matrix(sweep) if sweeps.keeps_matrix else None
     shared = {
         "f": f,
         "gram": gram_of(f),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmfkit.blocks import Array, Block
+from nmfkit.blocks import Array, Block, joined
 from nmfkit.lowrank import LowRank
-from nmfkit.protocols import Rows, Shared, Stats
+from nmfkit.protocols import Rows, Shared, Stats, Sweep
 from nmfkit.sample import Picked
 from nmfkit.stats import Gathered
 from nmfkit_plugins.symnmf.rules import Halves
@@ -42,6 +42,12 @@ def whole_panel(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
     """The step that gathers A itself."""
     del rows, shared
     return {}, {"panels": Picked((x,))}
+
+
+def gathered_matrix(sweep: Sweep) -> Block:
+    """A as one block in memory, by a read of it."""
+    _, stats = sweep(whole_panel, None, {}, tiles=False)
+    return joined(stats["panels"].pieces)
 
 
 def signed_product(x: Block, f: Array) -> Halves:

@@ -16,7 +16,7 @@ from nmfkit.protocols import Initializer, Rows, RowStore, Shared, Stats, Sweep
 from nmfkit.stats import Gathered
 from nmfkit_plugins.symnmf import net_adam
 from nmfkit_plugins.symnmf.beginning import factor_of, gram_of
-from nmfkit_plugins.symnmf.matrix import survey_panel, whole_panel
+from nmfkit_plugins.symnmf.matrix import gathered_matrix, survey_panel
 from nmfkit_plugins.symnmf.net_variants import DENSE_MOST
 
 if TYPE_CHECKING:
@@ -116,6 +116,5 @@ def against(x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
 def _matrix(model: SymNMFNet, sweep: Sweep, scale: float) -> Array | None:
     if not model.family.dense:
         return None
-    _, stats = sweep(whole_panel, None, {}, tiles=False)
-    found: Array = stats["panels"].whole().dense() / scale
+    found: Array = gathered_matrix(sweep).dense() / scale
     return found
