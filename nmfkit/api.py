@@ -36,7 +36,7 @@ from nmfkit.sources.observed import data_places, elsewhere, known_missing, open_
 from nmfkit.sources.staging import check_output
 from nmfkit.sources.uri import is_remote
 from nmfkit.start import Given
-from nmfkit.stopping import Gauge, reason_to_stop
+from nmfkit.stopping import Gauge, reason_of, reason_to_stop
 from nmfkit.store import RunStore
 from nmfkit.transformed import alone, write_transformed
 from nmfkit.versions import versions
@@ -211,7 +211,8 @@ def resume(
     resolved = resolve(problem)
     state = store.restore()
     gauge = Gauge.of(resolved.model, state.following)
-    if attributes["status"] == "done" and reason_to_stop(problem, list(state.history), 0.0, gauge):
+    reason = reason_to_stop(problem, list(state.history), 0.0, gauge)
+    if attributes["status"] == "done" and (reason or reason_of(resolved.model, lambda: state.following)):
         return load(path, storage_options=storage_options)
     data = attributes["source"]["uri"] if x is None else x
     source = reopen(attributes["source"], x, key, problem, _of_source(data, storage_options, path), mask, weights)
@@ -362,8 +363,8 @@ def _of_source(x: Any, options: Mapping[str, Any] | None, *others: Any) -> Mappi
 
 def _stored_layout(stored: Mapping[str, Any]) -> Layout:
     """The layout of a run, from its attributes."""
-    fan_in, groups = stored.get("fan_in", 0), stored.get("groups", 1)
-    return Layout(stored["target"], stored["shards"], stored["tile_rows"], fan_in, groups)
+    fan_in, groups, pool = stored.get("fan_in", 0), stored.get("groups", 1), stored.get("pool", 0)
+    return Layout(stored["target"], stored["shards"], stored["tile_rows"], fan_in, groups, pool)
 
 
 def _probe(executor: Executor, resolved: Resolved, watcher: Watcher, share: float = 0.0) -> Probe:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
@@ -27,7 +28,7 @@ from nmfkit.protocols import (
     Stats,
 )
 from nmfkit.stats import add, times, widen
-from nmfkit.stopping import Gauge, reason_to_stop
+from nmfkit.stopping import Gauge, reason_of, reason_to_stop
 from nmfkit.terms import offers
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ def iterate(
     kept = current
     closing = is_closing(model)
     gauge = Gauge.of(model, executor.fetch(shared))
-    reason = reason_to_stop(problem, records, 0.0, gauge) if closing and records else None
+    reason = None
+    if closing and records:
+        reason = reason_to_stop(problem, records, 0.0, gauge) or reason_of(model, partial(executor.fetch, shared))
     while True:
         number = records[-1].sweep + 1 if records else 0
         if closes := closing and (reason is not None or number >= problem.max_sweeps):
@@ -122,6 +125,7 @@ def iterate(
             )
         records.append(Record(number, objective, before + clock() - started))
         reason = reason or reason_to_stop(problem, records, clock() - started, gauge)
+        reason = reason or reason_of(model, partial(executor.fetch, new.following))
         stopped_by = reason if closes or not closing else None
         yield State(rows, kept, new.following, tuple(records), stopped_by, gauge.unfitted)
         if stopped_by:

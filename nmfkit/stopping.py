@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nmfkit.problem import Problem
-from nmfkit.protocols import HasUnfitted, Model, Shared
+from nmfkit.protocols import Ends, HasUnfitted, Model, Shared
 
 if TYPE_CHECKING:
     from nmfkit.loop import Record
@@ -54,6 +54,11 @@ def gain(before: float, now: float, unfitted: float = math.inf) -> float:
     """The decrease from one objective to another as a part of what `tol` compares it with; NaN where that is zero."""
     size = Gauge(unfitted=unfitted).size(now)
     return (before - now) / size if size > sys.float_info.min else math.nan
+
+
+def reason_of(model: Model, fetch: Callable[[], Shared]) -> str | None:
+    """The model's own reason to stop after a sweep, by the state that follows it, which `fetch` gives if asked for."""
+    return model.ended(fetch()) if isinstance(model, Ends) and model.ends else None
 
 
 def reason_to_stop(problem: Problem, records: Sequence[Record], seconds: float, gauge: Gauge = PLAIN) -> str | None:

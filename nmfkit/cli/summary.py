@@ -91,7 +91,7 @@ def why(result: Result) -> str:
         "max-sweeps": "the most that --max-sweeps allows",
         "time-limit": "stopped by the time limit",
     }
-    return reasons.get(result.stopped_by or "", "not finished")
+    return reasons.get(result.stopped_by or "", result.stopped_by or "not finished")
 
 
 def what_is_left(path: str | None, meter: Meter) -> str:

@@ -7,7 +7,6 @@ gives the same bytes; a worker that is lost costs its share of one sweep, and th
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import cloudpickle
 import numpy as np
 from distributed import Client, Future
 
@@ -23,17 +21,19 @@ from nmfkit.errors import StoreError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.block_rows import BlockRows, blob_name
 from nmfkit.executors.calls import RETRIES, each_on
+from nmfkit.executors.drawn import run_drawn
+from nmfkit.executors.draws import Batches, Some
 from nmfkit.executors.due import Changed, Passed, conclude_pass, first_pass
 from nmfkit.executors.passes import RowsSoFar
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.placement import Placement
 from nmfkit.executors.plan import Plan
+from nmfkit.executors.post import Held, HeldApart, Post
 from nmfkit.executors.progress import Progress
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.executors.turns import Turn, conclude_turn
 from nmfkit.executors.waiting import Stranded, cancel, live_workers, settled
 from nmfkit.executors.worker import (
-    INLINE,
     PLUGIN,
     Errand,
     Outcome,
@@ -46,22 +46,7 @@ from nmfkit.executors.worker import (
     run_shard,
 )
 from nmfkit.loop import Watcher, aged, is_parted, is_phased, unparted
-from nmfkit.protocols import Advance, Model, Parted, RowStore, Shared, Source, Stats, Step
-
-
-class Held:
-    """A shared state in a blob, removed when nobody holds this object any more."""
-
-    def __init__(self, name: StateName, discard: Callable[[StateName], None]) -> None:
-        self.name = name
-        weakref.finalize(self, discard, name)
-
-
-class HeldApart:
-    """A held state and, beside it, what each group of shards has left."""
-
-    def __init__(self, state: Held, kept: Sequence[Held]) -> None:
-        self.state, self.kept = state, tuple(kept)
+from nmfkit.protocols import Advance, Draw, Model, Parted, RowStore, Shared, Source, Stats, Step
 
 
 class ClusterExecutor:
@@ -86,14 +71,13 @@ class ClusterExecutor:
         self.run = uuid.uuid4().hex[:12]
         self.sweeps = 0
         self.reports: tuple[Any, ...] = ()
-        self._blobs = None if blobs is None else blobs.below(self.run).make()
+        self._post = Post(self.run, None if blobs is None else blobs.below(self.run).make())
         self._edges = np.array([lo for lo, _ in plan.bounds] + [source.shape[0]], dtype=np.int64)
         self._placement = Placement([len(shard) for shard in plan.shards])
-        self._parcels: set[str] = set()
-        self._source = self._parcel(source)
+        self._batches = Batches(plan.bounds, plan.layout.pool)
+        self._source = self._post.parcel(source)
         self._stale: list[str] = []
         self._workers: dict[str, int] = {}
-        self._dropped: list[StateName] = []
         self._between: list[Held] = []
         client.register_plugin(Shelf(), name=PLUGIN)
         self._watcher = watcher or Watcher()
@@ -101,11 +85,11 @@ class ClusterExecutor:
 
     def on(self, source: Source, plan: Plan) -> ClusterExecutor:
         """The same workers at another source, with a plan of its own."""
-        return ClusterExecutor(self.client, source, plan, passport=self.passport, blobs=self._blobs)
+        return ClusterExecutor(self.client, source, plan, passport=self.passport, blobs=self._post.blobs)
 
     def work_in(self, blobs: Blobs) -> str:
         """Keep rows and states of later sweeps in a folder of `blobs`, whose name is returned."""
-        self._blobs, self._parcels = blobs.below(self.run).make(), set()
+        self._post.move(blobs.below(self.run).make())
         return self.run
 
     def close(self) -> None:
@@ -114,8 +98,8 @@ class ClusterExecutor:
         with suppress(StoreError, OSError, ValueError):
             self._progress.close()
             for below in ("state", "parcel"):
-                if self._blobs is not None:
-                    self._blobs.clear(below)
+                if self._post.blobs is not None:
+                    self._post.blobs.clear(below)
         with suppress(OSError, ValueError):
             if self.client.status == "running":
                 self.client.run(_forget, self.run, wait=False, on_error="ignore")
@@ -135,7 +119,7 @@ class ClusterExecutor:
 
         Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
         """
-        errand = self._errand(self._parcel(step), self._sent(shared), data, tiles)
+        errand = self._errand(self._post.parcel(step), self._post.sent(shared), data, tiles)
         total: Partial = self._swept(errand, rows, lambda sums: self._task(merge, *sums, of=errand))
         self.reports = total.reports
         return self._rows(errand, total.names), total.stats
@@ -148,15 +132,15 @@ class ClusterExecutor:
         """
         if is_parted(model):
             return self._advance_by_groups(model, rows, shared)
-        parcel, before = self._parcel(model), self._sent(shared)
+        parcel, before = self._post.parcel(model), self._post.sent(shared)
         there, state, reports = self._passed(parcel, rows, before) if is_phased(model) else (rows, before, ())
-        errand = self._errand(self._parcel(model.local), state, data=True, tiles=True)
-        following = self._state_name()
+        errand = self._errand(self._post.parcel(model.local), state, data=True, tiles=True)
+        following = self._post.state_name()
         outcome: Outcome = self._swept(
             errand, there, lambda sums: self._task(conclude, errand, parcel, before, following, *sums, of=errand)
         )
         self.reports = (*reports, *outcome.reports)
-        following_state = Held(following, self._dropped.append)
+        following_state = Held(following, self._post.drop)
         return Advance(self._rows(errand, outcome.names), outcome.objective, following_state, outcome.accepted)
 
     def _passed(
@@ -167,30 +151,44 @@ class ClusterExecutor:
         there: Passed = self._alone(first_pass, model, before)
         self._between = []
         while there.due is not None:
-            errand = self._errand(self._packed(there.due.step), there.due.shared, data=there.due.data, tiles=True)
+            errand = self._errand(self._post.packed(there.due.step), there.due.shared, data=there.due.data, tiles=True)
             # With the state before this pass, which its tasks may be run again from.
-            self._between = [*self._between[-1:], self._held()]
-            there = self._pass(errand, model, there.state, so_far.rows)
+            self._between = [*self._between[-1:], self._post.held()]
+            there = self._pass(errand, model, there.state, so_far.rows, there.due.draw)
             so_far.take(self._rows(errand, there.names), there.names)
             reports += there.reports
         return so_far.rows, there.state, reports
 
-    def _pass(self, errand: Errand, model: Parcel, state: Changed, rows: RowStore) -> Passed:
+    def _pass(self, errand: Errand, model: Parcel, state: Changed, rows: RowStore, draw: Draw | None) -> Passed:
         place = self._between[-1].name
-        passed: Passed = self._swept(
-            errand, rows, lambda sums: self._task(conclude_pass, model, state, place, *sums, of=errand)
+
+        def end(sums: list[Future[Any]]) -> Future[Any]:
+            return self._task(conclude_pass, model, state, place, *sums, of=errand)
+
+        passed: Passed = (
+            self._swept(errand, rows, end) if draw is None else self._ended(lambda: self._batch(errand, draw), end)
         )
         return passed
 
+    def _batch(self, errand: Errand, draw: Draw) -> list[Future[Any]]:
+        """The tasks of a batch: one for each worker that has rows of it."""
+        plan, owners = self.plan, self._placement.on(self._present())
+        there = {i: owners[shard] for shard, blocks in enumerate(plan.shards) for i in blocks}
+        parts: dict[str, list[Some]] = {}
+        for some in self._batches.of(draw):
+            parts.setdefault(there[some.block], []).append(some)
+        most = -(-2 * plan.layout.pool // max(1, plan.workers)) or len(plan.bounds)
+        return [self._task(run_drawn, errand, part, most, of=errand, owner=owner) for owner, part in parts.items()]
+
     def _advance_by_groups(self, model: Parted, rows: RowStore, shared: Any) -> Advance:
-        groups, parcel = self.plan.groups, self._parcel(model)
+        groups, parcel = self.plan.groups, self._post.parcel(model)
         start, before = self._apart(model, shared)
-        errand = self._errand(self._parcel(model.part), self._sent(start), data=True, tiles=True)
+        errand = self._errand(self._post.parcel(model.part), self._post.sent(start), data=True, tiles=True)
         within_reach = self._within_reach(rows)
         reports: tuple[Any, ...] = ()
         state, kept = start, list(before)
         for number, shards in enumerate(groups):
-            following, earlier, left = self._held(), kept[number], self._held()
+            following, earlier, left = self._post.held(), kept[number], self._post.held()
             kept[number] = left
             turn = Turn(
                 before=None if earlier is None else earlier.name,
@@ -200,7 +198,7 @@ class ClusterExecutor:
                 ends=number == len(groups) - 1,
                 start=(errand.shared, tuple(held.name for held in before if held)),
             )
-            outcome = self._turned(replace(errand, shared=self._sent(state)), parcel, turn, within_reach, shards)
+            outcome = self._turned(replace(errand, shared=self._post.sent(state)), parcel, turn, within_reach, shards)
             reports += outcome.reports
             current, state = state, following
         self.reports = reports
@@ -223,7 +221,7 @@ class ClusterExecutor:
         if isinstance(shared, HeldApart):
             return shared.state, list(shared.kept)
         state, kept = unparted(model, shared, self.plan)
-        return state, [None if left is None else self._held(left) for left in kept]
+        return state, [None if left is None else self._post.held(left) for left in kept]
 
     def fetch(self, shared: Any) -> Shared:
         """The plain state; read from its blob, so that it can be had when the cluster is gone."""
@@ -241,9 +239,7 @@ class ClusterExecutor:
 
     def _errand(self, step: Parcel, shared: Parcel | StateName | Changed, data: bool, tiles: bool) -> Errand:
         self.sweeps += 1
-        while self._dropped:
-            name = self._dropped.pop()
-            name.blobs.delete(name.name)
+        self._post.tidy()
         discard, self._stale[:] = tuple(self._stale), []
         return Errand(
             run=self.run,
@@ -252,7 +248,7 @@ class ClusterExecutor:
             source=self._source,
             step=step,
             shared=shared,
-            blobs=self._blobs,
+            blobs=self._post.blobs,
             tile_rows=self.plan.tile_rows if data and tiles else None,
             data=data,
             cache_bytes=self.plan.cache_bytes,
@@ -267,19 +263,26 @@ class ClusterExecutor:
         numbers: Sequence[int] | None = None,
     ) -> Any:
         """The result of the task that `end` makes of the sums of all shards, or of those of such `numbers`."""
-        rows = self._within_reach(rows)
+        there, which = self._within_reach(rows), numbers or range(len(self.plan.shards))
+        try:
+            return self._ended(
+                lambda: self._shards(errand, there, which), lambda shards: end(self._tree(errand, shards))
+            )
+        finally:
+            self._progress.end()
+
+    def _ended(self, begin: Callable[[], list[Future[Any]]], end: Callable[[list[Future[Any]]], Future[Any]]) -> Any:
+        """The result of the task that `end` makes of the tasks that `begin` places, again if they are stranded."""
         while True:
-            shards = self._shards(errand, rows, numbers or range(len(self.plan.shards)))
-            last = end(self._tree(errand, shards))
+            tasks = begin()
+            last = end(tasks)
             try:
-                return settled(self.client, last, shards)
+                return settled(self.client, last, tasks)
             except Stranded:
-                cancel(self.client, [last, *shards])
+                cancel(self.client, [last, *tasks])
             except BaseException:
-                cancel(self.client, [last, *shards])
+                cancel(self.client, [last, *tasks])
                 raise
-            finally:
-                self._progress.end()
 
     def _shards(self, errand: Errand, rows: RowStore | None, numbers: Sequence[int]) -> list[Future[Any]]:
         owners = self._placement.on(self._present())
@@ -308,12 +311,12 @@ class ClusterExecutor:
             return rows
         if not rows.read(0, 1):
             return None  # a sweep that made none
-        assert self._blobs is not None, "rows need a place"
+        assert self._post.blobs is not None, "rows need a place"
         generation = f"given-{uuid.uuid4().hex[:8]}"
         for lo, hi in self.plan.bounds:
             if part := rows.read(lo, hi):
-                self._blobs.put_rows(blob_name(generation, lo), part)
-        return self._generation(self._blobs, generation)
+                self._post.blobs.put_rows(blob_name(generation, lo), part)
+        return self._generation(self._post.blobs, generation)
 
     def _tree(self, errand: Errand, partials: list[Future[Any]]) -> list[Future[Any]]:
         """Sums of neighbours, until one task can add up the rest; the first are those of one worker."""
@@ -349,41 +352,6 @@ class ClusterExecutor:
         rows = BlockRows(blobs, name, self._edges)
         weakref.finalize(rows, self._stale.append, name)
         return rows
-
-    # --- what is sent -----------------------------------------------------------------------------------------
-
-    def _parcel(self, content: Any) -> Parcel:
-        return self._packed(cloudpickle.dumps(content))
-
-    def _packed(self, data: bytes) -> Parcel:
-        name = f"parcel/{hashlib.sha256(data).hexdigest()}"
-        if len(data) <= INLINE or self._blobs is None:
-            return Parcel(self.run, name, data)
-        if name not in self._parcels:
-            self._blobs.put(name, data)
-            self._parcels.add(name)
-        return Parcel(self.run, name, None, self._blobs)
-
-    def _sent(self, shared: Any) -> Parcel | StateName:
-        if isinstance(shared, Held | HeldApart):
-            return shared.state.name if isinstance(shared, HeldApart) else shared.name
-        data = cloudpickle.dumps(shared, protocol=5)
-        if len(data) <= INLINE or self._blobs is None:
-            return Parcel(self.run, hashlib.sha256(data).hexdigest(), data)
-        name = self._state_name()
-        name.blobs.put_state(name.name, shared)
-        return name
-
-    def _held(self, state: Any = None) -> Held:
-        """A held state, to be written by a task, or now if it is given."""
-        held = Held(self._state_name(), self._dropped.append)
-        if state is not None:
-            held.name.blobs.put_state(held.name.name, state)
-        return held
-
-    def _state_name(self) -> StateName:
-        assert self._blobs is not None, "a state needs a place"
-        return StateName(self.run, self._blobs, f"state/{self.sweeps}-{uuid.uuid4().hex[:8]}")
 
 
 async def _forget(run: str, dask_worker: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from nmfkit.executors.worker import INLINE, Parcel, Partial, ShardReport, StateName, merge
-from nmfkit.protocols import Phased, Shared
+from nmfkit.protocols import Draw, Phased, Shared
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class PassDue(NamedTuple):
     step: bytes
     shared: Changed
     data: bool
+    draw: Draw | None
 
 
 class Passed(NamedTuple):
@@ -84,4 +85,5 @@ def _next(model: Phased, state: Shared, base: Parcel | StateName, opened: Shared
     there = Changed.of(state, base, opened)
     if due is None:
         return Passed(there, None)
-    return Passed(there, PassDue(cloudpickle.dumps(due.step), Changed.of(due.shared, base, opened), due.data))
+    sent = Changed.of(due.shared, base, opened)
+    return Passed(there, PassDue(cloudpickle.dumps(due.step), sent, due.data, due.draw))

@@ -19,7 +19,7 @@ from nmfkit.executors.open import executing
 from nmfkit.executors.plan import Plan, size_text
 from nmfkit.loop import Watcher
 from nmfkit.probe import Expected, survey
-from nmfkit.protocols import Gathers, Source
+from nmfkit.protocols import Draws, Gathers, Source
 from nmfkit.sources.head import Head
 
 BLOCKS = 2
@@ -81,12 +81,13 @@ def forecasting(
 ) -> Iterator[tuple[Plan, str, Forecast | None]]:
     """The plan of a fit on the workers of `machine` to `out`, who they are, and the forecast.
 
-    None for a model that brings all rows of a factor together: of some rows it can do nothing.
+    None for a model that brings all rows of a factor together, of some of which it can do nothing, or that goes through
+    batches, of which there would be many.
     """
     listener = _Listener()
     with executing(source, resolved, machine, out=out, options=options, watcher=listener) as executor:
         assert isinstance(executor, ClusterExecutor)
-        told = None if isinstance(resolved.model, Gathers) else forecast(executor, resolved)
+        told = None if isinstance(resolved.model, Gathers | Draws) else forecast(executor, resolved)
         yield executor.plan, listener.workers, told
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ from threadpoolctl import threadpool_limits
 
 from nmfkit.blocks import Block
 from nmfkit.executors.cache import BlockCache
+from nmfkit.executors.drawing import Drawing
+from nmfkit.executors.draws import pieces
 from nmfkit.executors.each import serially
 from nmfkit.executors.passes import passed
-from nmfkit.executors.plan import Plan
+from nmfkit.executors.plan import MIB, Plan
 from nmfkit.executors.rows import RowWriter
-from nmfkit.executors.shard import ShardRun, combine, read_ahead, without_data
+from nmfkit.executors.shard import ShardRun, combine, read_ahead, told_where, without_data
 from nmfkit.loop import aged, concluded, is_parted, renewed, retraced, unparted
-from nmfkit.protocols import Advance, Model, Parted, RowStore, Shared, Source, Stats, Step
+from nmfkit.protocols import Advance, Draw, Model, Parted, RowStore, Shared, Source, Stats, Step
+from nmfkit.stats import widen
+
+PIECE = MIB // 2
+"""Bytes of a batch that one thread takes: several threads share a larger one."""
 
 
 class LocalExecutor:
@@ -48,6 +55,7 @@ class LocalExecutor:
         threads = plan.threads
         self._workers = ThreadPoolExecutor(threads, "nmfkit-sweep") if threads > 1 else None
         self._readers = None if plan.resident else ThreadPoolExecutor(threads, "nmfkit-read")
+        self._drawing = Drawing(source, plan, self._read, self._readers)
         # Threads go over tiles; inside products they would only wait for each other, for long on a busy machine.
         self._blas = threadpool_limits(1, "blas")
 
@@ -86,9 +94,22 @@ class LocalExecutor:
         """
         if is_parted(model):
             return self._advance_by_groups(model, rows, shared)
-        there, state = passed(model, self.sweep, rows, shared)
+        there, state = passed(model, self.sweep, rows, shared, self._drawn)
         new, stats = self.sweep(model.local, there, state)
         return Advance(new, *concluded(model, shared, stats, state))
+
+    def _drawn(self, step: Step, shared: Shared, draw: Draw) -> Stats:
+        """The sums of `step` over a batch, in pieces that do not depend on the number of threads."""
+        x, run = self._drawing.batch(draw), _OfBatch(self.source, step, shared, draw.number)
+        stats = combine(iter(self._map(run, list(pieces(x, PIECE)))))
+        if self.on_block is not None:
+            self.on_block(x.nbytes)
+        return stats
+
+    def _map(self, function: Callable[[Block], Stats], blocks: Sequence[Block]) -> Iterable[Stats]:
+        if self._workers is None or len(blocks) == 1:
+            return map(function, blocks)
+        return self._workers.map(function, blocks)
 
     def _advance_by_groups(self, model: Parted, rows: RowStore, shared: Shared) -> Advance:
         groups, writer = self.plan.groups, self._writer()
@@ -138,6 +159,9 @@ class LocalExecutor:
         return [(i, *self.plan.bounds[i]) for i in shard]
 
     def _read(self, index: int, lo: int, hi: int) -> Block:
+        kept = self._cache.get(None, index)
+        if kept is not None:
+            return kept
         block = self.source.read(lo, hi)
         self._cache.offer(None, index, block)
         return block
@@ -180,6 +204,21 @@ class _Sweep:
         except BaseException:
             self.stop_from(index)
             raise
+
+
+@dataclass(frozen=True)
+class _OfBatch:
+    """What a step makes of a piece of a batch."""
+
+    source: Source
+    step: Step
+    shared: Shared
+    number: int
+
+    def __call__(self, x: Block) -> Stats:
+        """Its statistics, to add to."""
+        with told_where(f"batch {self.number}", self.source):
+            return widen(self.step(x, {}, self.shared)[1])
 
 
 def _unheard(size: int) -> None:

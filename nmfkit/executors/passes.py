@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
+from typing import TypeAlias
 
 from nmfkit.loop import is_phased
-from nmfkit.protocols import Model, Rows, RowStore, Shared, Sweep
+from nmfkit.protocols import Draw, Model, Rows, RowStore, Shared, Stats, Step, Sweep
+
+Drawn: TypeAlias = Callable[[Step, Shared, Draw], Stats]
+"""The sums of a step over the rows of a batch."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,22 @@ class RowsSoFar:
         return reduce(Beside, (store for _, store in self._made), self._first)
 
 
-def passed(model: Model, sweep: Sweep, rows: RowStore, shared: Shared) -> tuple[RowStore, Shared]:
-    """Rows and state after the passes of a phased model by `sweep`; those of any other model as they are."""
+def passed(
+    model: Model, sweep: Sweep, rows: RowStore, shared: Shared, drawn: Drawn | None = None
+) -> tuple[RowStore, Shared]:
+    """Rows and state after the passes of a phased model, over all rows by `sweep` and over batches by `drawn`.
+
+    Those of any other model as they were.
+    """
     if not is_phased(model):
         return rows, shared
     so_far = RowsSoFar(rows)
     while (due := model.phase(shared)) is not None:
-        made, stats = sweep(due.step, so_far.rows, due.shared, data=due.data)
-        so_far.take(made, made.read(0, 1))
+        if due.draw is not None:
+            assert drawn is not None, "whoever takes passes over batches forms them"
+            stats = drawn(due.step, due.shared, due.draw)
+        else:
+            made, stats = sweep(due.step, so_far.rows, due.shared, data=due.data)
+            so_far.take(made, made.read(0, 1))
         shared = model.after(shared, stats)
     return so_far.rows, shared

@@ -43,7 +43,8 @@ class Layout:
 
     `target` is the size of a block asked for in bytes, `shards` their number, `tile_rows` the most rows a step sees
     at once (None: whole blocks). `fan_in` is the number of shards, and then of sums, that are added up at a time
-    (0: all at once). `groups` is the number of groups of shards that a sweep by groups goes through.
+    (0: all at once). `groups` is the number of groups of shards that a sweep by groups goes through, `pool` that of
+    blocks whose rows are shuffled together into batches (0: of all).
     """
 
     target: int
@@ -51,6 +52,7 @@ class Layout:
     tile_rows: int | None
     fan_in: int = 0
     groups: int = 1
+    pool: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ class Plan:
     workers: int = 0
     statistics_bytes: int = 0
     reads: int = 1
+    pool_bytes: int = 0
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether there is room for the blocks of two pools."""
+        return self.pool_bytes > 0
 
     @property
     def tile_rows(self) -> int | None:
@@ -123,6 +131,8 @@ class Plan:
             "w_bytes": self.rows_bytes,
             "w_in_memory": self.rows_resident,
             "cache_bytes": self.cache_bytes,
+            "pool_blocks": self.layout.pool,
+            "pool_bytes": self.pool_bytes,
             "source_bytes": self.source_bytes,
             "reads_per_sweep": self.reads,
             "read_per_sweep_bytes": self.bytes_per_sweep,
@@ -143,8 +153,13 @@ def make_plan(
     layout: Layout | None = None,
     workers: int = 0,
     reads: int = 1,
+    shared_width: int | None = None,
+    draws: bool = False,
 ) -> Plan:
     """Lay out a fit of factors of `width` columns in all, within `memory` bytes (None: half of what is free).
+
+    `shared_width` is that of the shared state where it is more than its components. With `draws`, batches are formed
+    of the rows of several blocks, which are to be in memory together.
 
     `row_copies` says how often rows of that width are kept, with what serves going on. `groups` is how many groups of
     shards a sweep would like to go through one after the other, keeping the statistics of each (0: whole sweeps); it
@@ -159,8 +174,9 @@ def make_plan(
     count = threads or available_threads()
     budget = memory if memory is not None else free_memory() // 2
     # One H and its successor, float64 statistics of two halves for each thread, and the rule's temporaries.
-    statistics = 2 * width * n * 8
-    shared = 4 * width * n * itemsize + 3 * statistics
+    wide = shared_width or width
+    statistics = 2 * wide * n * 8
+    shared = 4 * wide * n * itemsize + 3 * statistics
     size = source_bytes(source)
     resident = source.resident and not workers
     rows_width = row_copies * width
@@ -172,7 +188,7 @@ def make_plan(
         shared += (2 + (0 if workers else layout.groups if layout else groups)) * statistics
     if memory is None and shared + statistics > 2 * budget:
         raise UsageError(
-            f"{width} components of {n:,} features take {size_text(shared + statistics)} with their statistics, and "
+            f"{wide} components of {n:,} features take {size_text(shared + statistics)} with their statistics, and "
             f"{size_text(2 * budget)} of memory are free: choose a lower rank, or put the longer side on the rows "
             "(nmfkit convert --transpose)"
         )
@@ -206,6 +222,12 @@ def make_plan(
     rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0
     cache = 0 if resident else max(0, min(int(left * 0.8), size))
+    pool = layout.pool if layout else 0
+    if draws and not resident and not layout and cache * spread < size:
+        pool = max(2, cache * spread // (4 * largest))
+    pool_bytes = 2 * pool * largest // spread
+    pool_bytes = pool_bytes if pool_bytes <= cache else 0  # the least pool takes what blocks in flight have
+    cache -= pool_bytes
     if not layout:
         # Of each group every thread should have a shard.
         groups = max(1, min(groups, len(bounds) // (count * spread)))
@@ -215,6 +237,7 @@ def make_plan(
             _tile_rows(source, n, itemsize, elementwise, forms_product),
             _fan_in(count, workers, statistics, budget),
             groups,
+            min(pool, len(bounds)),
         )
     return Plan(
         layout=layout,
@@ -233,6 +256,7 @@ def make_plan(
         workers=workers,
         statistics_bytes=statistics,
         reads=reads,
+        pool_bytes=pool_bytes,
     )
 
 

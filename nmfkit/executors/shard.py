@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any, Protocol, TypeAlias
@@ -75,24 +76,30 @@ class ShardRun:
 
     def _tile(self, x: Block, total: Stats) -> Stats:
         lo, hi = x.first, x.first + x.shape[0]
-        try:
-            # Overflow would turn into zeros or NaN further on: say so where it happens.
-            with np.errstate(over="raise"):
-                new, stats = self.step(x, self.rows.read(lo, hi) if self.rows is not None else {}, self.shared)
-        except NmfkitError:
-            raise
-        except FloatingPointError as error:
-            dtype = np.dtype(self.source.dtype)
-            wider = ", or compute in dtype float64" if dtype == np.float32 else ""
-            raise NmfkitError(
-                f"{error} in rows {lo}–{hi - 1} of {self.source.uri}: numbers have left the range of {dtype}; "
-                f"rescale the data{wider}"
-            ) from error
-        except Exception as error:
-            error.add_note(f"in rows {lo}–{hi - 1} of {self.source.uri}")
-            raise
+        with told_where(f"rows {lo}–{hi - 1}", self.source):
+            new, stats = self.step(x, self.rows.read(lo, hi) if self.rows is not None else {}, self.shared)
         self.writer.write(lo, new)
         return widen(stats) if total is None else add(total, stats)
+
+
+@contextmanager
+def told_where(rows: str, source: Source) -> Iterator[None]:
+    """Let an error of a step on `rows` say where it was."""
+    try:
+        # Overflow would turn into zeros or NaN further on: say so where it happens.
+        with np.errstate(over="raise"):
+            yield
+    except NmfkitError:
+        raise
+    except FloatingPointError as error:
+        dtype = np.dtype(source.dtype)
+        wider = ", or compute in dtype float64" if dtype == np.float32 else ""
+        raise NmfkitError(
+            f"{error} in {rows} of {source.uri}: numbers have left the range of {dtype}; rescale the data{wider}"
+        ) from error
+    except Exception as error:
+        error.add_note(f"in {rows} of {source.uri}")
+        raise
 
 
 def read_ahead(

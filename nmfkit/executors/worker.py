@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -23,6 +21,7 @@ from nmfkit.executors.allocator import keep_freed_memory
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.block_rows import BlockWriter, blob_name
 from nmfkit.executors.cache import BlockCache
+from nmfkit.executors.known import Known
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.shard import Bounds, ShardRun, combine, read_ahead, without_data
 from nmfkit.loop import concluded
@@ -59,8 +58,7 @@ class Shelf(WorkerPlugin):
         limit = memory_limit(worker) or psutil.virtual_memory().total
         self.cache = BlockCache(int(CACHE_SHARE * limit))
         self.readers = ThreadPoolExecutor(max(1, worker.state.nthreads), "nmfkit-read")
-        self._known: defaultdict[str, OrderedDict[str, Future[Any]]] = defaultdict(OrderedDict)
-        self._lock = threading.Lock()
+        self._known = Known()
         self._blas = threadpool_limits(1, "blas")
         keep_freed_memory()
         # Threads of the worker decode side by side already; a pool for each of them would only be in the way.
@@ -78,30 +76,12 @@ class Shelf(WorkerPlugin):
 
     def known(self, kind: str, name: str, most: int, make: Callable[[], T]) -> T:
         """The object of that name, made when it is first asked for; the last `most` of a kind are kept."""
-        with self._lock:
-            same = self._known[kind]
-            mine = name not in same
-            entry = same.setdefault(name, Future())
-            same.move_to_end(name)
-            while len(same) > most:
-                same.popitem(last=False)
-        if mine:
-            # Outside the lock: making it may take long, and the worker's own loop asks for the lock, too.
-            try:
-                entry.set_result(make())
-            except BaseException as error:
-                with self._lock:
-                    same.pop(name, None)
-                entry.set_exception(error)
-        found: T = entry.result()
-        return found
+        return self._known.get(kind, name, most, make)
 
     def forget(self, run: str) -> None:
         """Drop what a fit has left here."""
         self.cache.drop(run)
-        with self._lock:
-            for kind in [kind for kind in self._known if kind.endswith(run)]:
-                del self._known[kind]
+        self._known.forget(run)
 
 
 @dataclass(frozen=True)
@@ -217,7 +197,7 @@ def run_shard(errand: Errand, index: int, blocks: Bounds, rows: RowStore | None)
     desk, began = shelf(), time.monotonic()
     source: Source = errand.source.open()
     writer = BlockWriter(errand.blobs, str(errand.sweep))
-    reading = _Reading(errand, source, desk.cache)
+    reading = Reading(errand, source, desk.cache)
     telling = _Telling(errand, index, sum(hi - lo for _, lo, hi in blocks))
     run = ShardRun(
         source, errand.step.open(), rows, errand.shared.open(), _Patient(writer), errand.tile_rows,
@@ -317,17 +297,24 @@ class _Patient:
         patiently(lambda: self._writer.block(lo, hi))
 
 
-class _Reading:
-    """Reads blocks for one shard, out of the cache where they are in it."""
+class Reading:
+    """Reads blocks for a task, out of the cache where they are in it."""
 
     def __init__(self, errand: Errand, source: Source, cache: BlockCache) -> None:
         self._errand, self._source, self._cache = errand, source, cache
         self.bytes = 0
 
     def cached(self, index: int) -> Block | None:
+        """The block, if it is in the cache."""
         return self._cache.get(self._errand.run, index, self._errand.sweep)
 
+    def block(self, index: int, lo: int, hi: int) -> Block:
+        """The block, from wherever it is."""
+        kept = self.cached(index)
+        return self.read(index, lo, hi) if kept is None else kept
+
     def read(self, index: int, lo: int, hi: int) -> Block:
+        """The block, read, and kept if there is room."""
         errand = self._errand
         block = patiently(lambda: self._source.read(lo, hi))
         self._cache.offer(errand.run, index, block, errand.sweep, errand.cache_bytes)

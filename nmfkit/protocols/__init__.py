@@ -23,6 +23,7 @@ from nmfkit.protocols.losses import Loss as Loss
 from nmfkit.protocols.models import Calibrates as Calibrates
 from nmfkit.protocols.models import Cautions as Cautions
 from nmfkit.protocols.models import Closes as Closes
+from nmfkit.protocols.models import Ends as Ends
 from nmfkit.protocols.models import Gathers as Gathers
 from nmfkit.protocols.models import Guarded as Guarded
 from nmfkit.protocols.models import HasLevels as HasLevels
@@ -36,6 +37,7 @@ from nmfkit.protocols.models import Model as Model
 from nmfkit.protocols.models import OwnRules as OwnRules
 from nmfkit.protocols.models import SweepsToStart as SweepsToStart
 from nmfkit.protocols.models import WarmsUp as WarmsUp
+from nmfkit.protocols.models import Wide as Wide
 from nmfkit.protocols.places import Advance as Advance
 from nmfkit.protocols.places import Executor as Executor
 from nmfkit.protocols.places import Initializer as Initializer
@@ -56,9 +58,14 @@ from nmfkit.protocols.rules import Majorises as Majorises
 from nmfkit.protocols.rules import StepsJointly as StepsJointly
 from nmfkit.protocols.rules import UpdateRule as UpdateRule
 from nmfkit.protocols.rules import UpdatesRows as UpdatesRows
+from nmfkit.protocols.sweeping import Draw as Draw
+from nmfkit.protocols.sweeping import Draws as Draws
 from nmfkit.protocols.sweeping import Parted as Parted
 from nmfkit.protocols.sweeping import Pass as Pass
 from nmfkit.protocols.sweeping import Phased as Phased
+from nmfkit.protocols.views import HasView as HasView
+from nmfkit.protocols.views import Judged as Judged
+from nmfkit.protocols.views import Measure as Measure
 from nmfkit.terms import Halves as Halves
 from nmfkit.terms import HasPulled as HasPulled
 from nmfkit.terms import HasSums as HasSums

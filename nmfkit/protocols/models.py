@@ -172,6 +172,29 @@ class WarmsUp(Protocol):
 
 
 @runtime_checkable
+class Ends(Protocol):
+    """a model that knows by itself when to stop, beside what `tol` and the limits say."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether it does: its state is asked for after each sweep then."""
+        ...
+
+    def ended(self, shared: Shared) -> str | None:
+        """Why a fit is at its end, in a word, from the state that the next sweep would start from."""
+        ...
+
+
+@runtime_checkable
+class Wide(Protocol):
+    """a model whose shared state is more than its components."""
+
+    def width(self, n: int) -> int:
+        """Columns, of as many entries as X has columns, that one copy of its shared state takes."""
+        ...
+
+
+@runtime_checkable
 class OwnRules(Protocol):
     """a model with update rules of its own kind."""
 

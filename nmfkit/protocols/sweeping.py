@@ -65,9 +65,22 @@ class Parted(Protocol):
         ...
 
 
+class Draw(NamedTuple):
+    """Some rows of X: batch `number` (from 0) of `rows` rows each, in the order that `seed` shuffles all rows to.
+
+    The last one of an order has what is left. Where X does not fit the memory, blocks are shuffled, and then the rows
+    of so many of them at a time.
+    """
+
+    rows: int
+    number: int
+    seed: tuple[int, ...]
+
+
 class Pass(NamedTuple):
     """A pass over the rows that comes before `local`: `step` with what of the state it needs; X is read only if `data`.
 
+    With `draw` it sees X in the rows of one batch and no rows of factors, and returns none; the block knows no place.
     The rows of factors that `step` returns take the place of those before, or join them; other factors stay as they
     are, so that a pass that only gathers statistics returns no rows. `shared` should be small: what is not an object
     of the state itself is sent to every worker.
@@ -76,6 +89,7 @@ class Pass(NamedTuple):
     step: Step
     shared: Shared
     data: bool
+    draw: Draw | None = None
 
 
 @runtime_checkable
@@ -107,4 +121,14 @@ class Phased(Protocol):
 
     def after(self, shared: Shared, stats: Stats) -> Shared:
         """The state after that pass, from its sums; what a sweep leaves in it ends in `apply`."""
+        ...
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """a phased model some of whose passes are over batches of rows (`Pass.draw`)."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether they are: then rows of blocks that lie apart are kept in memory together."""
         ...

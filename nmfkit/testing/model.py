@@ -17,13 +17,14 @@ import nmfkit
 from nmfkit.api import fit_problem
 from nmfkit.blocks import Array, Block, Dense
 from nmfkit.check import Resolved
+from nmfkit.executors.draws import Batches
 from nmfkit.executors.passes import passed
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.loop import is_parted, keeps_best
 from nmfkit.lowrank import LowRank
 from nmfkit.probe import Expected
 from nmfkit.problem import Problem
-from nmfkit.protocols import Calibrates, HasScale, Rows, RowStore, Shared, Stats, Step
+from nmfkit.protocols import Calibrates, Draw, HasScale, Rows, RowStore, Shared, Stats, Step
 from nmfkit.result import Result
 from nmfkit.stats import widen
 from nmfkit.testing import strategies as some
@@ -77,8 +78,19 @@ def after_passes(model: Any, x: Block, rows: Rows, shared: Shared) -> tuple[Rows
         new, stats = step(x if data else bare, rows.read(0, count) if rows else {}, shared)
         return ResidentRows(new), widen(stats)
 
-    there, state = passed(model, sweep, ResidentRows(rows), shared)
+    def drawn(step: Step, shared: Shared, draw: Draw) -> Stats:
+        return widen(step(_batch(x, draw), {}, shared)[1])
+
+    there, state = passed(model, sweep, ResidentRows(rows), shared, drawn)
     return there.read(0, count), state
+
+
+def _batch(x: Block, draw: Draw) -> Block:
+    """A batch of a matrix of one block, where that is."""
+    here = to_host(x)
+    (some,) = Batches(((0, x.shape[0]),), 0).of(draw)
+    taken: Block = here.take(some.rows)
+    return taken if isinstance(x.values, np.ndarray) else to_device(taken)
 
 
 def posed_convex(contract: Any) -> Any:
