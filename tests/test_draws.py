@@ -87,6 +87,9 @@ def walked(executor, sweeps=2):
     shared, objectives = START, []
     for _ in range(sweeps):
         new = executor.advance(Walking(), rows, shared)
+        left = executor.fetch(new.current)
+        assert left["batch"] == -(-M // BATCH), "rows and objective are those of the state that the batches leave"
+        assert new.objective == pytest.approx(M * left["late"])
         rows, shared = new.rows, new.following
         objectives.append(new.objective)
     return executor.fetch(shared), objectives
@@ -258,4 +261,5 @@ def test_a_large_state_is_not_sent_with_every_batch(client, tmp_path):
         new = executor.advance(Heavy(), rows, {**START, "heavy": np.zeros(200_000)})
         assert (executor.fetch(new.following)["heavy"] == -(-M // BATCH)).all()
         left = list(tmp_path.glob(f"work/{executor.run}/state/*"))
-        assert len(left) <= 4, "the states of batches do not pile up"
+        # That before the sweep, those of two batches, the next one, and one that goes with the next task.
+        assert len(left) <= 6, "the states of batches do not pile up"

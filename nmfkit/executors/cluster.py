@@ -45,7 +45,7 @@ from nmfkit.executors.worker import (
     merge,
     run_shard,
 )
-from nmfkit.loop import Watcher, aged, is_parted, is_phased, unparted
+from nmfkit.loop import Watcher, aged, is_drawing, is_parted, is_phased, unparted
 from nmfkit.protocols import Advance, Draw, Model, Parted, RowStore, Shared, Source, Stats, Step
 
 
@@ -135,13 +135,14 @@ class ClusterExecutor:
         parcel, before = self._post.parcel(model), self._post.sent(shared)
         there, state, reports = self._passed(parcel, rows, before) if is_phased(model) else (rows, before, ())
         errand = self._errand(self._post.parcel(model.local), state, data=True, tiles=True)
-        following = self._post.state_name()
+        following, current = self._post.state_name(), self._post.held() if is_drawing(model) else None
+        kept = current.name if current is not None else None
         outcome: Outcome = self._swept(
-            errand, there, lambda sums: self._task(conclude, errand, parcel, before, following, *sums, of=errand)
+            errand, there, lambda sums: self._task(conclude, errand, parcel, before, kept, following, *sums, of=errand)
         )
         self.reports = (*reports, *outcome.reports)
         following_state = Held(following, self._post.drop)
-        return Advance(self._rows(errand, outcome.names), outcome.objective, following_state, outcome.accepted)
+        return Advance(self._rows(errand, outcome.names), outcome.objective, following_state, outcome.accepted, current)
 
     def _passed(
         self, model: Parcel, rows: RowStore, before: Parcel | StateName

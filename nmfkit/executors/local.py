@@ -21,7 +21,7 @@ from nmfkit.executors.passes import passed
 from nmfkit.executors.plan import MIB, Plan
 from nmfkit.executors.rows import RowWriter
 from nmfkit.executors.shard import ShardRun, combine, read_ahead, told_where, without_data
-from nmfkit.loop import aged, concluded, is_parted, renewed, retraced, unparted
+from nmfkit.loop import aged, concluded, is_drawing, is_parted, renewed, retraced, unparted
 from nmfkit.protocols import Advance, Draw, Model, Parted, RowStore, Shared, Source, Stats, Step
 from nmfkit.stats import widen
 
@@ -96,7 +96,7 @@ class LocalExecutor:
             return self._advance_by_groups(model, rows, shared)
         there, state = passed(model, self.sweep, rows, shared, self._drawn)
         new, stats = self.sweep(model.local, there, state)
-        return Advance(new, *concluded(model, shared, stats, state))
+        return Advance(new, *concluded(model, shared, stats, state), state if is_drawing(model) else None)
 
     def _drawn(self, step: Step, shared: Shared, draw: Draw) -> Stats:
         """The sums of `step` over a batch, in pieces that do not depend on the number of threads."""

@@ -31,6 +31,10 @@ W_COPIES = 6
 """Copies of a block's rows of W that a thread of a worker holds at most."""
 WORKER_BASE = 160 * MIB
 """Bytes that a worker process takes before it holds any data."""
+BASE = 200 * MIB
+"""Bytes that this process takes before it holds any data, or a quarter of the budget where that is less."""
+CACHED = 0.6
+"""Part of the memory left that blocks are kept in: as measured, readers and the allocator take the rest."""
 GROUPS_SHARE = 0.25
 """Part of the memory that the statistics of all groups may take."""
 FAN_IN = 8
@@ -172,7 +176,8 @@ def make_plan(
     itemsize = np.dtype(dtype).itemsize
     spread = max(1, workers)
     count = threads or available_threads()
-    budget = memory if memory is not None else free_memory() // 2
+    base = 0 if memory is None or workers else min(BASE, memory // 4)
+    budget = memory - base if memory is not None else free_memory() // 2
     # One H and its successor, float64 statistics of two halves for each thread, and the rule's temporaries.
     wide = shared_width or width
     statistics = 2 * wide * n * 8
@@ -207,11 +212,11 @@ def make_plan(
         in_flight += count * W_COPIES * max(hi - lo for lo, hi in bounds) * rows_width * itemsize
     left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
-        needed = budget - left + largest
-        small = f"the memory budget of {size_text(budget)} is too small"
+        needed = _allowing(budget - left + largest)
+        small = f"the memory budget of {size_text(memory)} is too small, with {size_text(base)} for the program itself"
         allow = f"allow --memory {size_text(needed)} or more"
         if workers:
-            needed = int((needed + WORKER_BASE) / WORKER_SHARE)
+            needed = int((budget - left + largest + WORKER_BASE) / WORKER_SHARE)
             small = f"the memory of a worker is too small, {size_text(budget)} of it are left for a fit"
             allow = f"give each {size_text(needed)} or more (--memory, and dask's own limit where that is lower)"
         raise UsageError(
@@ -221,7 +226,7 @@ def make_plan(
         )
     rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0
-    cache = 0 if resident else max(0, min(int(left * 0.8), size))
+    cache = 0 if resident else max(0, min(int(CACHED * left), size))
     pool = layout.pool if layout else 0
     if draws and not resident and not layout and cache * spread < size:
         pool = max(2, cache * spread // (4 * largest))
@@ -244,7 +249,7 @@ def make_plan(
         threads=count,
         bounds=bounds,
         shards=_shards(bounds, layout.shards),
-        memory=budget,
+        memory=budget + base,
         block_bytes=largest,
         shared_bytes=shared + count * statistics,
         rows_bytes=rows_bytes,
@@ -258,6 +263,11 @@ def make_plan(
         reads=reads,
         pool_bytes=pool_bytes,
     )
+
+
+def _allowing(size: int) -> int:
+    """The memory to ask for, so that `size` bytes of it are for a fit."""
+    return min(size + BASE, -(-4 * size // 3))
 
 
 def _shard_count(threads: int, workers: int, statistics: int) -> int:

@@ -225,15 +225,22 @@ def merge(*partials: Partial) -> Partial:
 
 
 def conclude(
-    errand: Errand, model: Parcel, before: Parcel | StateName, following: StateName, *partials: Partial
+    errand: Errand,
+    model: Parcel,
+    before: Parcel | StateName,
+    current: StateName | None,
+    following: StateName,
+    *partials: Partial,
 ) -> Outcome:
     """The objective of a sweep of `model` that began with the state `before`, and the next one, written as `following`.
 
-    Passes may have changed the state of `errand` in between.
+    Passes may have changed the state of `errand` in between: it is written as `current`, where that is asked for.
     """
     total = merge(*partials)
     shared: Shared = errand.shared.open()
     end = concluded(model.open(), before.open(), total.stats, shared)
+    if current is not None:
+        current.write(shared)
     following.write(end.following)
     return Outcome(end.objective, end.accepted, total.names, total.reports)
 

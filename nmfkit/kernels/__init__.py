@@ -12,6 +12,7 @@
 | `beta_split(x, y, beta, pos, neg)` | Σ d_β(x, ŷ); ŷ^(β−1) and x ŷ^(β−2) |
 | `kl_rows(values, indices, indptr, w, h, left, right)` | Σ x ln(x/ŷ) − x, R hᵀ, Rᵀ w with R = x/ŷ on a CSR pattern |
 | `totals(x)` | sums, squares, count and range of a dense tile |
+| `folded_scores(x, mean, inverse, clip, y)` | z = (x − mean) inverse; y becomes [max(z, 0), max(−z, 0)] |
 | `tied_root(weight, slope, pull, reach)` | t with slope − pull/t + weight ln t = 0; None where it is no case for it |
 | `scd_rows(values, indices, indptr, w, h, sums, …)` | coordinate steps for KL in the rows of w |
 | `symmetric_cd(values, indices, indptr, h, inner)` | coordinate sweeps for ½ ‖A − h hᵀ‖², A in CSR; (n, r) |
@@ -41,7 +42,7 @@ JIT_WORK = 2**22
 """Nanoseconds of NumPy's time in one call, roughly, above which compiling (a second or two) pays within a fit."""
 LANES = 16
 """Columns of a thin factor that cost as much as one."""
-PRODUCT, LOG, POWER, TOTALS, TIED, SOLVE, STEP = 0.25, 3, 10, 6, 40, 2, 20_000
+PRODUCT, LOG, POWER, TOTALS, TIED, SOLVE, STEP, FOLD = 0.25, 3, 10, 6, 40, 2, 20_000, 1
 """Nanoseconds for one product in SciPy, for one entry of what the others are named for in NumPy."""
 
 
@@ -178,6 +179,19 @@ def totals(x: Array, *, whole: int = 0) -> tuple[Array, Array, float, int, float
 
         return compiled_totals(x)
     return reference.totals(x)
+
+
+def folded_scores(x: Array, mean: Array, inverse: Array, clip: float, y: Array, *, whole: int = 0) -> None:
+    """`y` becomes [max(z, 0), max(−z, 0)], at most `clip`, with z = (x − mean) inverse.
+
+    `x` (rows, n), `mean` and `inverse` (n,), `y` (rows, 2n) contiguous; `clip` may be infinite.
+    """
+    if x.dtype == y.dtype and _compiled(FOLD * x.size, len(x), whole, x, mean, inverse, y):
+        from nmfkit.kernels.cpu import folding
+
+        folding.folded_scores(x, mean, inverse, clip, y)
+    else:
+        reference.folded_scores(x, mean, inverse, clip, y)
 
 
 def kl_rows(

@@ -238,3 +238,14 @@ def totals(x: Array) -> tuple[Array, Array, float, int, float, float]:
     rows: Any = np.sum(x, axis=1, dtype=np.float64)
     columns: Any = np.sum(x, axis=0, dtype=np.float64)
     return rows, columns, squares, int(np.count_nonzero(x)), float(x.min()), float(x.max())
+
+
+def folded_scores(x: Array, mean: Array, inverse: Array, clip: float, y: Array) -> None:
+    """y ← [max(z, 0), max(−z, 0)], at most `clip`; without a temporary, for max(−z, 0) is max(z, 0) − z to the bit."""
+    left, right = y[:, : x.shape[1]], y[:, x.shape[1] :]
+    np.subtract(x, mean, out=right)
+    right *= inverse
+    np.maximum(right, 0, out=left)
+    np.subtract(left, right, out=right)
+    if clip < math.inf:
+        np.minimum(y, clip, out=y)
