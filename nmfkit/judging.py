@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,12 +14,15 @@ from nmfkit.check import Resolved
 from nmfkit.clustering.assignments import clusters
 from nmfkit.errors import UsageError
 from nmfkit.levels import levels_of, product
-from nmfkit.lowrank import LowRank
+from nmfkit.lowrank import LowRank, formed
 from nmfkit.problem import part_text
-from nmfkit.protocols import HasGram, Level, Rows, Shared, Stats, Step
+from nmfkit.protocols import HasGram, HasView, Judged, Level, Loss, Model, Rows, Shared, Stats, Step
 from nmfkit.result import Result
 from nmfkit.stats import Gathered
 from nmfkit.weighed import Weighed
+
+View: TypeAlias = Callable[[Block, Shared], Block]
+"""What a model factorizes, of a block of X."""
 
 
 class HalfSquares:
@@ -33,6 +36,43 @@ class HalfSquares:
     def offset(self, x: Block) -> float:
         """Its value at ŷ = 0."""
         return 0.5 * float(np.sum(np.square(x.values, dtype=np.float64)))
+
+    def fitted(self, y: LowRank) -> LowRank:
+        """ŷ itself."""
+        return y
+
+
+def measure_of(model: Model, loss: Any) -> Any:
+    """What judges a product of the model's factors: its own measure, its loss, or ½‖X − ŷ‖²."""
+    return model.measure() if isinstance(model, Judged) else loss or HalfSquares()
+
+
+def fit_of(model: Model | None, y: LowRank) -> Array | LowRank:
+    """What stands for the data where the product of the factors is `y`."""
+    return model.measure().fitted(y) if isinstance(model, Judged) else y
+
+
+def restored(model: Model, w: Array, v: Array, shared: Shared) -> Array:
+    """X̂ (k, n) in the units of X, from weights w (k, r) of components v (r, N)."""
+    if isinstance(model, HasView):
+        return np.asarray(model.restored(w, shared))
+    return np.asarray(formed(fit_of(model, LowRank(w, v))))
+
+
+def fit_text(model: Model, v: Array) -> str:
+    """What stands for the data in a formula, where the components are v (r, N)."""
+    return "WH" if isinstance(fit_of(model, LowRank(np.zeros_like(v[:1, :1]), v[:1])), LowRank) else "ŷ"
+
+
+def error_text(result: Result, v: Array) -> str:
+    """The relative error of a quadratic loss as a formula, of X, or of the Y that the model makes of it."""
+    data = "Y" if result.is_viewed else "X"
+    return f"‖{data} − {fit_text(result.model, v)}‖ / ‖{data}‖"
+
+
+def is_quadratic(measure: Any) -> bool:
+    """Whether what judges a product is half a sum of squares: a loss of that kind, or no loss of the problem's."""
+    return isinstance(measure, HasGram) or not isinstance(measure, Loss)
 
 
 @dataclass(frozen=True)
@@ -57,7 +97,8 @@ class Product:
 class Judge:
     """The step of the scoring sweep, of one product a level.
 
-    `profile` (n,) holds the columns' parts of the sum of all entries. With `grouping`, rows are labelled, too.
+    `profile` (N,) holds the columns' parts of the sum of all entries. With a `view`, what it makes of X is judged. With
+    `grouping`, rows are labelled, too.
     """
 
     loss: Any
@@ -65,16 +106,18 @@ class Judge:
     profile: Array
     encode: Step | None
     grouping: bool = False
+    view: View | None = None
 
     @property
     def quadratic(self) -> bool:
         """Whether the loss is compared with that of zero, and its root is an error."""
-        return isinstance(self.loss, HasGram | HalfSquares)
+        return is_quadratic(self.loss)
 
     def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         """The losses of a block, and what sparsity and shares need of its rows."""
         if self.encode is not None:
             rows, _ = self.encode(x, {}, shared)
+        x = x if self.view is None else self.view(x, shared)
         used = {made.row: rows[made.row].astype(np.float64) for made in self.products}
         groups = clusters(self.products[0].weights(rows)) if self.grouping else None
         return {}, {
@@ -95,10 +138,30 @@ class Judge:
         return float(self.loss.value(x, LowRank(sums.astype(dtype), self.profile[None].astype(dtype))))
 
 
+@dataclass(frozen=True)
+class ColumnSums:
+    """The step that sums up the columns of what a model factorizes, (N,)."""
+
+    view: View
+
+    def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
+        """The sums of a block of rows."""
+        del rows
+        y = self.view(x, shared)
+        return {}, y.tdot(np.ones((y.shape[0], 1)))[:, 0]
+
+
 def products_of(result: Result, resolved: Resolved) -> tuple[Product, ...]:
-    """The products that approximate X: one a level, or that of the only two factors."""
-    model, n = resolved.model, result.shape[1]
-    shared = model.factors(result.state.current)
+    """The products that approximate X, as `found_products`; raises `UsageError` where there are none."""
+    return found_products(result, resolved.model, "score judges", "; nmfkit inspect shows its objective")
+
+
+def found_products(result: Result, model: Model, asking: str, instead: str = "") -> tuple[Product, ...]:
+    """One product a level, or that of the only two factors; raises `UsageError` saying who asks where there are none.
+
+    X is approximated by them, or what the model makes of it.
+    """
+    shared, n = model.factors(result.state.current), result.width
     if levels := levels_of(model, result.state.current):
         return tuple(_of_level(level, shared) for level in levels)
     rows = {name: f for name, f in result.state.rows.read(0, 1).items() if is_result(name)}
@@ -109,8 +172,8 @@ def products_of(result: Result, resolved: Resolved) -> tuple[Product, ...]:
     shapes = ", ".join(f"{k} ({', '.join(('m', *map(str, u.shape[1:])))})" for k, u in rows.items())
     shapes += "".join(f", {k} {v.shape}" for k, v in shared.items())
     raise UsageError(
-        f"score judges a product of two factors, (m, r) and (r, {n}), and model {part_text(result.problem.model)!r} "
-        f"has {shapes}; nmfkit inspect shows its objective"
+        f"{asking} a product of two factors, (m, r) and (r, {n}), and model {part_text(result.problem.model)!r} "
+        f"has {shapes}{instead}"
     )
 
 

@@ -17,6 +17,7 @@ from nmfkit.problem import Problem
 from nmfkit.protocols import (
     Advance,
     Closes,
+    Draws,
     Executor,
     Guarded,
     KeepsBest,
@@ -158,6 +159,11 @@ def _worse(model: Model, objective: float, records: list[Record], closes: bool) 
 def is_phased(model: Model) -> TypeGuard[Phased]:
     """Whether sweeps of `model` take passes over the rows before `local`."""
     return bool(getattr(model, "phased", False)) and isinstance(model, Phased)
+
+
+def is_drawing(model: Model) -> bool:
+    """Whether sweeps of `model` take batches, which leave another state than a sweep begins with to its rows."""
+    return bool(getattr(model, "draws", False)) and isinstance(model, Draws)
 
 
 def is_guarded(model: Model) -> TypeGuard[Guarded]:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from nmfkit.array_rows import is_result
-from nmfkit.blocks import Array
+from nmfkit.blocks import Array, Dense
 from nmfkit.errors import StoreError, UsageError
 from nmfkit.levels import FittedLevel, by_name, coefficients_name, levels_of
 from nmfkit.loop import State
 from nmfkit.problem import Problem
-from nmfkit.protocols import HasLevels, Model
+from nmfkit.protocols import HasLevels, HasView, Model
 from nmfkit.sources.observed import data_places
 from nmfkit.sources.staging import check_output
 from nmfkit.store import RunStore
@@ -118,6 +118,53 @@ class Result:
         rows = [name for name in self.model.row_factors if is_result(name)]
         return [*rows, *self.model.factors(self.state.current)]
 
+    @property
+    def width(self) -> int:
+        """The columns of H: N of a model that makes columns of its own from those of X (`HasView`), else n."""
+        model = self.model
+        return int(model.factors(self.state.current)["h"].shape[1]) if isinstance(model, HasView) else self.shape[1]
+
+    @cached_property
+    def is_viewed(self) -> bool:
+        """Whether what is factorized is another matrix than X, made of it by the model (`HasView`)."""
+        model = self.model
+        if not isinstance(model, HasView):
+            return False
+        row = Dense(np.zeros((1, self.shape[1]), model.factors(self.state.current)["h"].dtype))
+        return model.view(row, self.state.current) is not row
+
+    @property
+    def fits_columns(self) -> bool:
+        """Whether the columns of H are those of X, which they are unless the model makes others of them."""
+        return self._made_columns is None
+
+    @property
+    def column_names(self) -> Sequence[str] | None:
+        """Names of the columns of H: those of X, or what the model calls the columns that it makes of them.
+
+        None where X has no names, unless the model makes columns: then those of X are called column 0, column 1, …
+        """
+        return self.feature_names if self._made_columns is None else self._made_columns
+
+    @cached_property
+    def _made_columns(self) -> Sequence[str] | None:
+        return made_columns(self.model, self.feature_names, self.shape[1])
+
+    def reconstruct(self, rows: slice | None = None) -> Array:
+        """X̂ of these rows of X, by default of all, (k, n): W H, of a model with levels that of the first one.
+
+        Where the model makes columns of its own from those of X, or an X̂ that is not the bare product, X̂ is what the
+        model makes of W H, in the units of X. All of it is in memory. Raises `UsageError` where the model has no
+        product of two factors, `StoreError` when the run has changed since it was loaded.
+        """
+        from nmfkit.judging import found_products, restored
+
+        made = found_products(self, self.model, "X̂ is made of")[0]
+        picked = range(self.shape[0])[slice(None) if rows is None else rows]
+        lo, hi = (min(picked), max(picked) + 1) if picked else (0, 0)
+        w = made.weights(self.state.rows.read(lo, hi))[np.asarray(picked, np.int64) - lo]
+        return restored(self.model, w, made.v, self.state.current)
+
     def _factor(self, name: str) -> Array:
         if name not in (known := self._names):
             levels = "; what it finds at each level is in result.levels" if isinstance(self.model, HasLevels) else ""
@@ -139,7 +186,7 @@ class Result:
             )
         check_output(str(path), overwrite=overwrite, keep=[self.path, *data_places(self.attributes["source"])])
         with RunStore.creating(path, _plain(self.attributes), overwrite=overwrite) as store:
-            store.write_names(self.row_names, self.feature_names)
+            store.write_names(self.row_names, self.feature_names, self._made_columns)
             store.finish(self.state, self.shape[0], self.model.factors(self.state.current))
             if self.state.stopped_by is None:
                 store.update(status="interrupted")
@@ -149,6 +196,15 @@ class Result:
         from nmfkit.api import transform
 
         return transform(self, x, **options)
+
+
+def made_columns(model: Model, names: Sequence[str] | None, n: int) -> list[str] | None:
+    """What a model calls the columns that it makes of n columns with these names; None where they are those of X."""
+    if not isinstance(model, HasView):
+        return None
+    given = [f"column {j}" for j in range(n)] if names is None else list(names)
+    made = model.columns(given)
+    return None if made == given else made
 
 
 def _parts(problem: Problem) -> tuple[Any, ...]:

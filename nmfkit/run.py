@@ -20,7 +20,7 @@ from nmfkit.executors.rows import ResidentRows
 from nmfkit.interrupts import deferred, raise_if_missed
 from nmfkit.loop import State, Watcher, is_open, iterate, reopened
 from nmfkit.protocols import Executor, RowStore, Shared, Source
-from nmfkit.result import Result
+from nmfkit.result import Result, made_columns
 from nmfkit.sources.staging import check_output, local_path
 from nmfkit.sources.uri import is_remote
 from nmfkit.stopping import Gauge, reason_to_stop
@@ -216,7 +216,8 @@ class Run:
                 with RunStore.creating(
                     self._out, self.attributes, overwrite=self._overwrite, options=self._options
                 ) as store:
-                    store.write_names(self.source.row_names, self.source.feature_names)
+                    names, n = self.source.feature_names, self.source.shape[1]
+                    store.write_names(self.source.row_names, names, made_columns(self.resolved.model, names, n))
                     yield store
             except StoreError as error:
                 raise StoreError(f"{error}; nothing was written") from error

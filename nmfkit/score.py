@@ -14,15 +14,17 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.check import check_data, check_source, resolve
 from nmfkit.clustering import Agreement, agreement, classes_of
+from nmfkit.embedding.of_run import Asked, brought
+from nmfkit.embedding.quality import Quality
 from nmfkit.errors import StoreError, UsageError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import executing
-from nmfkit.judging import HalfSquares, Judge, Product, products_of
+from nmfkit.judging import ColumnSums, Judge, Product, error_text, is_quadratic, measure_of, products_of
 from nmfkit.levels import levels_of
 from nmfkit.loop import Watcher
 from nmfkit.origin import IN_MEMORY, observed_again
 from nmfkit.probe import Expected, survey
-from nmfkit.protocols import HasLevels, Model, Shared, Source, Stats
+from nmfkit.protocols import HasLevels, HasView, Model, Shared, Source, Stats
 from nmfkit.result import Result, load
 from nmfkit.sources import open_source
 from nmfkit.sources.fingerprint import fingerprint
@@ -62,9 +64,11 @@ class Score:
     `objective` is the stored one, None on other data; `loss` that of WH without regularizers. `relative_error` is
     √(loss / loss of ŷ = 0) for a quadratic loss, so ‖X − WH‖ / ‖X‖ for Frobenius, and for any other the loss over that
     of the product of X's row and column sums; `measure` says which. A model that takes no loss is judged by
-    ½‖X − WH‖². `sparsity` is Hoyer's, by factor, and `shares[k]` the part of the entries' sum that component k makes,
+    ½‖X − WH‖², or by a measure of its own (`Judged`); of a model with a view of X (`HasView`), all this is of what it
+    makes of X. `sparsity` is Hoyer's, by factor, and `shares[k]` the part of the entries' sum that component k makes,
     sizes in place of entries where some are negative. Of a model with levels, these are of the first one, next to the
-    data, and `levels` has all. `clustering` compares the groups of the rows with known classes, if there are any.
+    data, and `levels` has all. `clustering` compares the groups of the rows with known classes, if there are any, and
+    `embedding` what the rows of W keep of neighbourhoods and tell of classes, where that was asked for.
     """
 
     source: str
@@ -76,6 +80,7 @@ class Score:
     shares: tuple[float, ...]
     levels: tuple[LevelScore, ...] = ()
     clustering: Agreement | None = None
+    embedding: Quality | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -87,6 +92,8 @@ def score(
     x: Any = None,
     *,
     labels: Any = None,
+    neighbours: int | str | Sequence[int | str] | None = None,
+    sample: int | str | None = None,
     key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     mask: Any = None,
@@ -98,7 +105,10 @@ def score(
     """Judge `run` on the data that it was fitted to, or on other data `x` whose rows are fitted to its H first.
 
     `labels` are known classes of the rows, an array (m,) or a path as `classes_of` takes them: the component that
-    weighs most in each row is compared with its class. Where entries are missing or have weights, they are judged as
+    weighs most in each row is compared with its class, and so are nearest rows and clusters of W. With `neighbours`,
+    one number or several, trustworthiness and continuity tell how far the rows of W keep the neighbourhoods of those of
+    X; for a model whose rows embed X (`Embeds`) they do unasked. `sample` rows are compared, or "all", by default 3,000
+    at most; see `nmfkit.embedding`. Where entries are missing or have weights, they are judged as
     they were fitted; `mask`, `weights` and `missing` are those of other data, `machine` as in `fit`.
     """
     place = Machine.of(machine)
@@ -118,19 +128,30 @@ def score(
     if (weights := elsewhere(source)) is not None:
         resolved = resolve(result.problem, elsewhere=weights)
         check_source(resolved, source, others=x is not None)
+    asked = Asked.of(result, resolved.model, source, neighbours, known, sample)
     with executing(source, resolved, place, out=result.path, options=options, watcher=watcher) as executor:
         watcher.stage("probe")
         probe = survey(executor.sweep, executor.source, expected=Expected.of_rows(resolved.model))
         check_data(resolved, probe)
         watcher.stage("score")
-        loss = resolved.ingredients.loss or HalfSquares()
-        encode = resolved.model.encode if x is not None else None
-        profile = probe.columns / (probe.total or 1.0)  # a sum of both signs may vanish
-        judge = Judge(loss, products, profile, encode, grouping=known is not None)
+        model = resolved.model
+        measure, view = measure_of(model, resolved.ingredients.loss), model.view if isinstance(model, HasView) else None
+        columns, total = probe.columns, probe.total
+        if view is not None and not is_quadratic(measure):  # else nobody asks for them
+            _, columns = executor.sweep(ColumnSums(view), None, shared)
+            total = float(np.sum(columns))
+        encode = model.encode if x is not None else None
+        profile = columns / (total or 1.0)  # a sum of both signs may vanish
+        judge = Judge(measure, products, profile, encode, grouping=known is not None, view=view)
         rows = result.state.rows if x is None else None
         _, stats = executor.sweep(judge, rows, {**shared, **ENCODE})
-    found = _score(result, resolved.model, source, stats, products, judge.quadratic, own=x is None)
-    return found if known is None else replace(found, clustering=agreement(stats["labels"].whole(), known))
+        compared = (
+            None if asked is None else brought(asked, executor, source, products[0], rows, encode, {**shared, **ENCODE})
+        )
+    found = _score(result, model, source, stats, products, judge.quadratic, own=x is None)
+    if known is not None:
+        found = replace(found, clustering=agreement(stats["labels"].whole(), known))
+    return found if compared is None else replace(found, embedding=compared.judged(model, shared, watcher))
 
 
 def _row_names(result: Result, source: Source, *, own: bool) -> Sequence[str] | None:
@@ -153,11 +174,17 @@ def _score(
         objective=result.objective if own else None,
         loss=stats["losses"][0],
         relative_error=errors[0],
-        measure="‖X − WH‖ / ‖X‖" if quadratic else "loss / loss of the product of row and column sums",
+        measure=_measure(result, products[0]) if quadratic else "loss / loss of the product of row and column sums",
         sparsity=_sparsities(model, result.state.current, stats, source.shape[0]),
         shares=_shares(products[0], stats),
         levels=tuple(_levels(model, result.state.following, stats, products, errors, own=own)),
     )
+
+
+def _measure(result: Result, product: Product) -> str:
+    """What the relative error is."""
+    made = error_text(result, product.v)
+    return f"{made}, Y made of X by the model" if result.is_viewed else made
 
 
 def _relative(loss: float, reference: float, quadratic: bool) -> float:

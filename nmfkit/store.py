@@ -314,14 +314,17 @@ class RunStore:
 
     # --- names -----------------------------------------------------------------------------------------
 
-    def write_names(self, rows: Sequence[str] | None, features: Sequence[str] | None) -> None:
-        """Store the names of rows and features where they are known."""
+    def write_names(
+        self, rows: Sequence[str] | None, features: Sequence[str] | None, columns: Sequence[str] | None = None
+    ) -> None:
+        """Store the names of rows and features where they are known, and those of H's columns where they are others."""
         with _explained("write", self.path):
             write_names(self.group, "rows", rows)
             write_names(self.group, "features", features)
+            write_names(self.group, "columns", columns)
 
     def names(self, which: str) -> Sequence[str] | None:
-        """The stored names of "rows" or "features", read when asked for."""
+        """The stored names of "rows", "features" or "columns", read when asked for."""
         if which not in self.group:
             return None
         array: Any = self.group[which]

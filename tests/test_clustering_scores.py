@@ -31,6 +31,7 @@ def test_they_are_those_of_scikit_learn_on_what_has_a_class(pair):
     true, ours = classes[some], labels[some]
     assert found.nmi == pytest.approx(metrics.normalized_mutual_info_score(true, ours), abs=1e-9)
     assert found.ari == pytest.approx(metrics.adjusted_rand_score(true, ours), abs=1e-12)
+    assert found.ami == pytest.approx(metrics.adjusted_mutual_info_score(true, ours), abs=1e-10)
     table = metrics.cluster.contingency_matrix(true, ours)
     assert found.purity == table.max(axis=0).sum() / len(true)
     assert (found.compared, found.unlabelled) == (len(true), int(np.sum(~some)))
@@ -56,7 +57,7 @@ def test_they_do_not_depend_on_names_nor_on_order(pair, rng):
     renamed = np.where(labels < 0, -1, np.array(codes)[labels])[order]
     named = ["" if c < 0 else f"class {9 - c}" for c in classes[order]]
     one, other = agreement(labels, classes), agreement(renamed, named)
-    for measure in ("accuracy", "nmi", "ari", "purity"):
+    for measure in ("accuracy", "nmi", "ari", "purity", "ami"):
         assert getattr(one, measure) == pytest.approx(getattr(other, measure), abs=1e-9)
 
 
@@ -64,7 +65,7 @@ def test_they_do_not_depend_on_names_nor_on_order(pair, rng):
 def test_the_same_grouping_is_1(labels):
     found = agreement(labels, [f"c{label}" for label in labels])
     assert (found.accuracy, found.purity, found.ari) == (1, 1, 1)
-    assert found.nmi == pytest.approx(1)
+    assert (found.nmi, found.ami) == (pytest.approx(1), pytest.approx(1))
 
 
 @pytest.mark.parametrize(

@@ -272,13 +272,18 @@ def test_models_by_the_name_of_their_class(scaled):
     assert estimators.SymNMF._model == "symnmf"
 
 
-def test_models_that_are_not_installed():
-    said = "model 'ig-mdsr-nmf' is not installed; installed models: agd, deep-nmf, nmf, symnmf, symnmf-net"
+def test_models_that_are_not_installed(monkeypatch):
+    monkeypatch.setitem(models.CLASSES, "Absent", "absent-nmf")
+    said = (
+        "model 'absent-nmf' is not installed; installed models: agd, deep-nmf, ig-mdsr-nmf, ig-mdsr-rnmf, nmf, symnmf"
+    )
     with pytest.raises(ImportError, match=said) as caught:
-        _ = estimators.IGMDSR
+        _ = estimators.Absent
     assert isinstance(caught.value, UsageError)
-    with pytest.raises(ImportError, match="model 'ig-mdsr-nmf'"):
-        from nmfkit.estimators import IGMDSR  # noqa: F401
+    with pytest.raises(ImportError, match="model 'absent-nmf'"):
+        from nmfkit.estimators import Absent  # noqa: F401
+    with pytest.raises(ImportError, match="model 'absent-nmf'"):
+        estimators.estimator("absent-nmf")
     with pytest.raises(AttributeError, match="Nonsense"):
         _ = estimators.Nonsense
     assert estimators.estimator("nmf") is NMF

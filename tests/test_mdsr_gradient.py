@@ -79,11 +79,14 @@ def test_it_is_the_slope_of_the_loss(slopes, kind, output, signed):
 @signs
 def test_it_is_the_same_by_entries_and_by_grams_in_any_number_of_rows(output, rows, signed):
     y, net = data_of(rows, COLUMNS), net_of(COLUMNS, signed=signed)
-    entries = gradient._through_entries(Dense(y), net, SIZES, output)
+    entries = gradient._through_entries(Dense(y), net, SIZES, output)[1]
     for block in blocks_of(y).values():
         assert_close(gradient.sums(block, net, SIZES, output), entries, 1e-12)
+        w, found = gradient.encoded(block, net, SIZES, output)
+        assert_close(found, entries, 1e-12)
+        assert_close(w, layers_of(y, net, SIZES)[-1], 1e-12)
         if output == "linear":
-            assert_close(gradient._through_grams(block, net, SIZES), entries, 1e-12)
+            assert_close(gradient._through_grams(block, net, SIZES)[1], entries, 1e-12)
 
 
 @given(st.data(), st.integers(1, 12), st.sampled_from(KINDS), st.sampled_from(OUTPUTS), st.booleans())
@@ -229,7 +232,7 @@ def test_tiles_add_up(monkeypatch, output, tile):
 
     def found():
         x = Dense(y)
-        sums = gradient._through_entries(x, net, SIZES, output)
+        sums = gradient._through_entries(x, net, SIZES, output)[1]
         return {**sums, "residual": gradient.residual(x, w, net["h"], output), "y": gradient.squares(x)}
 
     whole = found()

@@ -291,6 +291,7 @@ def of_factors(m, n, rows, shared):
 
     return SimpleNamespace(
         shape=(m, n),
+        width=n,
         path=None,
         factors={**rows, **shared},
         state=SimpleNamespace(rows=SimpleNamespace(read=read), current={}),

@@ -73,6 +73,14 @@ def image(ax, values, title="", cmap="magma", high=None):
     ax.axis("off")
 
 
+def plane(w):
+    """The rows of W along their two directions of most variance, and the share of the variance that these have."""
+    import numpy as np
+
+    u, s, _ = np.linalg.svd(w - w.mean(axis=0), full_matrices=False)
+    return u[:, :2] * s[:2], float((s[:2] ** 2).sum() / (s**2).sum())
+
+
 def keep(figure, folder, colours=96):
     """Save the picture, small: few colours are enough for it, and nothing in it tells when it was made."""
     from PIL import Image

@@ -85,14 +85,14 @@ def _stacked(parts: list[Nearest]) -> Nearest:
 def _compared(metric: Metric, mine: Panel, others: Panel, found: Nearest) -> Nearest:
     """The nearest of those found before and of `others`."""
     scores = metric.scores(mine, others)
-    _leave_out_itself(scores, mine.first, others.first)
+    leave_out_itself(scores, mine.first, others.first)
     limits = _limits(metric, mine, others, found, scores)
     at = np.flatnonzero(scores <= limits[:, None])
     a, b = np.divmod(at, scores.shape[1])
     return found.joined(a, b + others.first, metric.keys(mine, a, others, b))
 
 
-def _leave_out_itself(scores: Array, first: int, other: int) -> None:
+def leave_out_itself(scores: Array, first: int, other: int) -> None:
     """Make the scores of rows with themselves what no comparison takes."""
     lo, hi = max(first, other), min(first + scores.shape[0], other + scores.shape[1])
     both = np.arange(lo, hi)

@@ -21,7 +21,7 @@ def show_run(path: str, top: int, options: Mapping[str, Any] | None, output: Out
     """Print a run."""
     result = load(path, storage_options=options)
     what = "row" if Expected.by(result.model).symmetric else "column"
-    features = {name: top_features(f, result.feature_names, top, what) for name, f in over_features(result).items()}
+    features = {name: top_features(f, result.column_names, top, what) for name, f in over_features(result).items()}
     if output.json:
         emit(_as_json(path, result, features))
     elif not output.quiet:
@@ -29,11 +29,11 @@ def show_run(path: str, top: int, options: Mapping[str, Any] | None, output: Out
 
 
 def over_features(result: Result) -> dict[str, Array]:
-    """The components of each level, or the shared factors whose columns are as many as the features."""
+    """The components of each level, or the shared factors with as many columns as H."""
     if isinstance(result.model, HasLevels):
         return {" ".join(level.level.components): level.components for level in result.levels}
     factors = result.model.factors(result.state.current)
-    return {name: f for name, f in factors.items() if f.ndim == 2 and f.shape[1] == result.shape[1]}
+    return {name: f for name, f in factors.items() if f.ndim == 2 and f.shape[1] == result.width}
 
 
 def top_features(
@@ -60,6 +60,7 @@ def _as_json(path: str, result: Result, features: dict[str, Any]) -> dict[str, A
         "objective": result.objective,
         "sweeps": result.state.sweep,
         "shape": result.shape,
+        **({"factorized": [result.shape[0], result.width]} if result.is_viewed else {}),
         "problem": result.problem.as_json(),
         "source": attributes["source"],
         "versions": attributes["versions"],
@@ -99,6 +100,7 @@ def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
     lines = [
         ("source", f"{attributes['source']['uri']}, {shape_text(result.shape)} {attributes['source']['dtype']}"),
         *([("known", observed_text(known))] if (known := attributes["source"].get("observed")) else []),
+        *_factorized(result),
         ("problem", parts(result)),
         ("objective", number(result.objective)),
         ("sweeps", f"{last.sweep}, {status}"),
@@ -114,6 +116,12 @@ def _in_words(path: str, result: Result, features: dict[str, Any]) -> str:
             listed = table((str(k), ", ".join(map(_signed, row)) or "(all zero)") for k, row in enumerate(rows))
             blocks.append(f"Largest entries of each row of {name.upper()}\n{listed}")
     return "\n\n".join(blocks)
+
+
+def _factorized(result: Result) -> list[tuple[str, str]]:
+    """What is factorized, where that is not the matrix itself."""
+    shape = shape_text((result.shape[0], result.width))
+    return [("factorized", f"{shape}, made of the source by the model")] if result.is_viewed else []
 
 
 def _signed(entry: tuple[str, float]) -> str:

@@ -3,7 +3,8 @@
 | module | what |
 |---|---|
 | `assignments` | the group of each row, and its part in every group |
-| `agreement` | accuracy, normalized mutual information, adjusted Rand index and purity |
+| `agreement` | accuracy, normalized and adjusted mutual information, adjusted Rand index and purity |
+| `expected` | the mutual information by chance |
 | `classes` | known classes, of an array or a file, brought into the order of the rows |
 | `known`, `named` | files of labels: how they are read, and matched to rows by name |
 """

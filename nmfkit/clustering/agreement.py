@@ -13,7 +13,11 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.clustering.assignments import NONE
 from nmfkit.clustering.classes import Classes, classes_of
+from nmfkit.clustering.expected import expected_information
 from nmfkit.errors import UsageError
+
+ROUNDING = 1e-12
+"""What is left of entropies that are equal, to their size."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,16 @@ class Agreement:
 
     `accuracy` is the part of the things in the class that their cluster is matched to, `nmi` the mutual information
     over the arithmetic mean of the entropies, `ari` the adjusted Rand index, 0 as by chance, `purity` the part whose
-    class is the most frequent one of their cluster. `compared` things have a class, `unlabelled` ones have none and are
-    left out. `unclustered` of those compared are in no cluster: they count as one of their own.
+    class is the most frequent one of their cluster, `ami` the mutual information less that of chance, 0 as by chance.
+    `compared` things have a class, `unlabelled` ones have none and are left out. `unclustered` of those compared are in
+    no cluster: they count as one of their own.
     """
 
     accuracy: float
     nmi: float
     ari: float
     purity: float
+    ami: float
     compared: int
     unlabelled: int
     unclustered: int
@@ -60,6 +66,7 @@ def agreement(labels: Any, classes: Any) -> Agreement:
         nmi=mutual_information(table),
         ari=adjusted_rand(table),
         purity=purity(table),
+        ami=adjusted_information(table),
         compared=int(table.sum()),
         unlabelled=int(np.count_nonzero(~there)),
         unclustered=int(np.count_nonzero(found[there] == NONE)),
@@ -97,6 +104,20 @@ def mutual_information(table: Array) -> float:
     mean = (_entropy(p.sum(axis=1)) + _entropy(p.sum(axis=0))) / 2
     shared = 2 * mean - _entropy(p.ravel())
     return 1.0 if mean == 0 else float(np.clip(shared / mean, 0, 1))
+
+
+def adjusted_information(table: Array) -> float:
+    """(I − E) / (mean of H(C) and H(K) − E), E the mutual information I by chance: 1 if equal, 0 as by chance.
+
+    Vinh, Epps & Bailey, Journal of Machine Learning Research 11, 2010, with the arithmetic mean; 1 where both put
+    everything into one group, or each thing into one of its own.
+    """
+    p = table / table.sum()
+    mean = (_entropy(p.sum(axis=1)) + _entropy(p.sum(axis=0))) / 2
+    by_chance = expected_information(table)
+    if mean - by_chance <= ROUNDING * mean:
+        return 1.0
+    return (2 * mean - _entropy(p.ravel()) - by_chance) / (mean - by_chance)
 
 
 def _entropy(p: Array) -> float:

@@ -3,7 +3,7 @@
 | name | what |
 |---|---|
 | `NMF` | plain NMF with the parameters of `sklearn.decomposition.NMF`, and nmfkit's own |
-| `DeepNMF`, `SymNMF`, `SymNMFNet`, `AGD`, `IGMDSR`, … | the models of these names, once a plugin offers them |
+| `DeepNMF`, `SymNMF`, `SymNMFNet`, `AGD`, `IGMDSR`, `IGMDSRRelaxed`, … | the models that plugins offer |
 | `estimator` | the estimator class of any model, by the name that `--model` takes |
 
 Names are looked up on first use. Without scikit-learn, or the model, that raises `NotInstalled`.
@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "NMF": "nmfkit.estimators.nmf",
     "ModelEstimator": "nmfkit.estimators.base",
+    "ContinuingEstimator": "nmfkit.estimators.continuing",
     "LayeredEstimator": "nmfkit.estimators.layered",
     "SymmetricEstimator": "nmfkit.estimators.symmetric",
     "estimator": "nmfkit.estimators.models",
 }
 
-__all__ = ["NMF", "LayeredEstimator", "ModelEstimator", "SymmetricEstimator", "estimator"]
+__all__ = ["NMF", "ContinuingEstimator", "LayeredEstimator", "ModelEstimator", "SymmetricEstimator", "estimator"]
 
 if TYPE_CHECKING:
     from nmfkit.estimators.base import ModelEstimator
+    from nmfkit.estimators.continuing import ContinuingEstimator
     from nmfkit.estimators.layered import LayeredEstimator
     from nmfkit.estimators.models import estimator
     from nmfkit.estimators.nmf import NMF

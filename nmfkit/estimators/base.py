@@ -14,12 +14,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 import nmfkit
+from nmfkit.arguments import make_problem
 from nmfkit.blocks import Array
 from nmfkit.check import resolve
+from nmfkit.errors import UsageError
 from nmfkit.estimators.errors import ParameterError, as_value_errors
 from nmfkit.estimators.inputs import matrix_of
 from nmfkit.estimators.progress import watcher_of
 from nmfkit.executors.machine import MachineOptions
+from nmfkit.judging import restored
+from nmfkit.probe import Expected
 from nmfkit.protocols import Calibrates
 from nmfkit.result import Result
 
@@ -35,8 +39,15 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     """
 
     _model: ClassVar[str] = "nmf"
-    _signed: ClassVar[bool] = False
-    """Whether X may hold negative entries."""
+
+    @property
+    def _signed(self) -> bool:
+        """Whether X may hold negative entries, with these parameters; True where they make no model: `fit` says why."""
+        try:
+            problem = make_problem(**self._fields((1, 1), None))
+            return Expected.by(resolve(problem).model).signed
+        except UsageError:
+            return True
 
     def fit(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> Any:
         """Fit to X (m, n); `mask` and `weights` (m, n) as in `nmfkit.fit`. Returns the estimator."""
@@ -72,14 +83,20 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
 
     def inverse_transform(self, X: Any) -> Array:
-        """X̂ = W H (m, n) for rows of W (m, n_components); raises `ParameterError` where the model has no H."""
+        """X̂ = W H (m, n) for rows of W (m, n_components); raises `ParameterError` where the model has no H.
+
+        Of a model that makes columns of its own from those of X, or an X̂ that is not the bare product, X̂ is what it
+        makes of W H, in the units of X.
+        """
         check_is_fitted(self, "n_components_")
         if not hasattr(self, "components_"):
             raise ParameterError(f"model {self._model!r} has no H that rows of W could be multiplied by")
         w = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
         if w.shape[1] != self.n_components_:
             raise ParameterError(f"W has {w.shape[1]} columns, and there are {self.n_components_} components")
-        return np.asarray(w @ self.components_)
+        fitted = self._encoder
+        w = w.toarray() if hasattr(w, "toarray") else w
+        return restored(fitted.model, w, self.components_, fitted.state.current)
 
     def _settled(self) -> float:
         """The movement at which a row counts as fitted: short steps get small long before they arrive."""
@@ -174,6 +191,11 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _forget_fit(self) -> None:
+        """Drop what only a fit to the whole of X can say."""
+        for name in ("result_", "objective_", "reconstruction_err_", "n_iter_"):
+            self.__dict__.pop(name, None)
 
     # --- scikit-learn's own questions -----------------------------------------------------------------------
 

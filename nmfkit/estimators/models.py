@@ -8,12 +8,13 @@ from typing import Any, get_type_hints
 
 from nmfkit.errors import UsageError
 from nmfkit.estimators.base import ModelEstimator
+from nmfkit.estimators.continuing import ContinuingEstimator
 from nmfkit.estimators.errors import NotInstalled, ParameterError
 from nmfkit.estimators.layered import LayeredEstimator
 from nmfkit.estimators.nmf import NMF
 from nmfkit.estimators.symmetric import PRECOMPUTED, SymmetricEstimator
 from nmfkit.parts import parameters
-from nmfkit.protocols import HasLevels
+from nmfkit.protocols import Continues, HasLevels
 from nmfkit.registry import Registered, registry
 
 CLASSES = {
@@ -22,6 +23,7 @@ CLASSES = {
     "SymNMFNet": "symnmf-net",
     "AGD": "agd",
     "IGMDSR": "ig-mdsr-nmf",
+    "IGMDSRRelaxed": "ig-mdsr-rnmf",
 }
 """Names of classes that do not spell the name of their model."""
 
@@ -107,14 +109,16 @@ def _class_of(model: str, name: str) -> type[ModelEstimator]:
     doc = f"{registered.spec.summary}: model {model!r} as a scikit-learn transformer; see `{home.__name__}`."
     names = {"__doc__": doc, "__module__": "nmfkit.estimators", "_model": model, "_model_options": _model_options}
     constructor = _constructor({"n_components": ranks, **first, **parts, **own, **COMMON})
-    return type(name, (home,), {**names, "_signed": bool(getattr(made, "signed", False)), "__init__": constructor})
+    return type(name, (home,), {**names, "__init__": constructor})
 
 
 def _home(made: type) -> tuple[type[ModelEstimator], Any, dict[str, Any]]:
     """What an estimator of such a model is made from, its `n_components`, and parameters of that kind of model."""
     if getattr(made, "symmetric", False):
         return SymmetricEstimator, RANK, {"affinity": PRECOMPUTED}
-    return (LayeredEstimator, RANKS, {}) if issubclass(made, HasLevels) else (ModelEstimator, RANK, {})
+    if issubclass(made, HasLevels):
+        return LayeredEstimator, RANKS, {}
+    return ContinuingEstimator if issubclass(made, Continues) else ModelEstimator, RANK, {}
 
 
 def _made_by(factory: Any) -> type:
@@ -151,4 +155,6 @@ def _own_parameters(registered: Registered) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "none"
     return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

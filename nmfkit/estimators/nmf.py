@@ -31,6 +31,8 @@ class NMF(ModelEstimator):
     many passes over the same batches end where `fit` does. Raises `ValueError` with all faults of the parameters.
     """
 
+    _signed = False
+
     def __init__(
         self,
         n_components: Any = "auto",
@@ -146,10 +148,6 @@ class NMF(ModelEstimator):
         init = "random" if started or self.__dict__.get("_stream") else parameters.init(self, rank, shape)
         regularizers = parameters.regularizers(self, (rows, shape[1]))
         return {**self._common(), "ranks": (rank,), "loss": parameters.loss(self), "init": init, **regularizers}
-
-    def _forget_fit(self) -> None:
-        for name in ("result_", "objective_", "reconstruction_err_", "n_iter_"):
-            self.__dict__.pop(name, None)
 
     def _fields(self, shape: tuple[int, int], h: Any) -> dict[str, Any]:
         parameters.refuse(self)

@@ -34,7 +34,7 @@ def write(contents: Contents, folder: Path) -> None:
     for name, factor in contents.shared.items():
         table = columns_of(factor)
         of_features = contents.of_features(name)
-        header = contents.feature_labels if of_features else contents.column_names(name, table.shape[1])
+        header = contents.column_labels if of_features else contents.column_names(name, table.shape[1])
         _write(folder / f"{name}.csv", header, contents.line_names(name, len(table)), _texts(table))
     with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(_Lines(file))

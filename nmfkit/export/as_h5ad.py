@@ -24,7 +24,8 @@ OURS = "nmfkit_export"
 def write(contents: Contents, path: Path) -> None:
     """A file without X: names in `obs` and `var`, factors in `obsm` and `varm`, the rest in `uns["nmfkit"]`.
 
-    Memberships are factors; labels are where they are largest, and not written apart.
+    Memberships are factors; labels are where they are largest, and not written apart. Where H has columns that the
+    model makes of the features, it is in `uns["nmfkit"]["factors"]`, and their names are `uns["nmfkit"]["columns"]`.
 
     Raises `UsageError` without h5py.
     """
@@ -68,11 +69,16 @@ def varm_key(name: str) -> str:
     return "nmf" if name == "h" else f"nmf_{name}"
 
 
+def _is_varm(contents: Contents, name: str) -> bool:
+    """Whether the columns of a shared factor are the variables themselves, not what a model makes of them."""
+    return contents.made_columns is None and contents.of_features(name)
+
+
 def keys(contents: Contents) -> list[str]:
     """Every path that `put_factors` writes."""
     return [
         *(f"obsm/{obsm_key(name)}" for name in contents.row_factors),
-        *(f"varm/{varm_key(name)}" for name in contents.shared if contents.of_features(name)),
+        *(f"varm/{varm_key(name)}" for name in contents.shared if _is_varm(contents, name)),
         "uns/nmfkit",
     ]
 
@@ -86,12 +92,15 @@ def put_factors(file: Any, contents: Contents, rows: Array | None = None, featur
             data[lo : lo + len(block)] = block
     rest: dict[str, Array] = {}
     for name, factor in contents.shared.items():
-        if not contents.of_features(name):
+        if not _is_varm(contents, name):
             rest[name] = factor
             continue
         turned = factor.T if features is None else factor.T[features]
         encoded(file["varm"].create_dataset(varm_key(name), data=turned), "array", "0.2.0")
-    _put_mapping(file["uns"], "nmfkit", {**_described(contents), **({"factors": rest} if rest else {})})
+    told = {**_described(contents), **({"factors": rest} if rest else {})}
+    _put_mapping(file["uns"], "nmfkit", told)
+    if (names := contents.made_columns) is not None:
+        _put_names(file["uns/nmfkit"], "columns", names)
 
 
 def _whole(contents: Contents, name: str) -> Array:
@@ -120,7 +129,11 @@ def _put_index(file: Any, name: str, labels: Sequence[Any]) -> None:
     encoded(group, "dataframe", "0.2.0")
     group.attrs["_index"] = "_index"
     group.attrs["column-order"] = np.array([], dtype=library().string_dtype())
-    names = group.create_dataset("_index", (len(labels),), library().string_dtype())
+    _put_names(group, "_index", labels)
+
+
+def _put_names(group: Any, name: str, labels: Sequence[Any]) -> None:
+    names = group.create_dataset(name, (len(labels),), library().string_dtype())
     encoded(names, "string-array", "0.2.0")
     for lo, piece in _pieces(labels):
         names[lo : lo + len(piece)] = np.array([str(n) for n in piece], dtype=object)

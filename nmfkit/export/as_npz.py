@@ -22,6 +22,7 @@ NAMES = 2**14
 def write(contents: Contents, path: Path) -> None:
     """Every factor under its name, `rows` and `features` where they have names, the history, the description.
 
+    Where H has columns that the model makes of the features, `columns` has their names.
     Of a model that groups the rows, `labels` (m,) and `memberships` (m, r), too.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -33,7 +34,8 @@ def write(contents: Contents, path: Path) -> None:
             _put(archive, LABELS, (contents.rows,), np.dtype(np.int64), labels)
         for name, factor in contents.shared.items():
             _put(archive, name, factor.shape, factor.dtype, [factor])
-        for name, names in (("rows", contents.result.row_names), ("features", contents.result.feature_names)):
+        own = (contents.result.row_names, contents.result.feature_names, contents.made_columns)
+        for name, names in zip(("rows", "features", "columns"), own, strict=True):
             if names is not None:
                 _put_names(archive, name, names)
         history = contents.result.history

@@ -14,7 +14,7 @@ from nmfkit.export.contents import BLOCK, LABELS, MEMBERSHIPS, Contents, columns
 
 
 def write(contents: Contents, folder: Path) -> None:
-    """`w.parquet` (a line a row of X) and `h.parquet` (a line a feature: H turned round), each with a first column
+    """`w.parquet` (a line a row of X) and `h.parquet` (a line a column: H turned round), each with a first column
     of names; `history.parquet`; `labels.parquet` of a model that groups the rows. Raises `UsageError` without pyarrow.
     """
     arrow, parquet = _libraries()
@@ -28,7 +28,7 @@ def write(contents: Contents, folder: Path) -> None:
     for name, factor in contents.shared.items():
         turned = contents.of_features(name)
         table = factor.T if turned else columns_of(factor)
-        labels = contents.feature_labels if turned else contents.line_names(name, len(table))
+        labels = contents.column_labels if turned else contents.line_names(name, len(table))
         names = contents.line_names if turned else contents.column_names
         header = names(name, table.shape[1])
         schema = _schema(arrow, "feature" if turned else "component", labels, header, table.dtype)

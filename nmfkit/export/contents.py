@@ -79,11 +79,11 @@ class Contents:
         return {name: np.asarray(f) for name, f in (found | made).items()}
 
     def of_features(self, name: str) -> bool:
-        """Whether the columns of this shared factor are the features."""
+        """Whether the columns of this shared factor are the features, or what the model makes of them."""
         if self._sides:
             return FEATURES in self._sides.get(name, ())
         factor = self.shared[name]
-        return factor.ndim == 2 and factor.shape[1] == self.columns
+        return factor.ndim == 2 and factor.shape[1] == self.result.width
 
     def line_names(self, name: str, count: int) -> list[str]:
         """What the lines of a shared factor are called, so many."""
@@ -130,6 +130,17 @@ class Contents:
         """The names of the features; numbers from 0 where they are unknown."""
         names = self.result.feature_names
         return range(self.columns) if names is None else names
+
+    @property
+    def column_labels(self) -> Sequence[str] | range:
+        """The names of the columns of H: those of the features, or of what the model makes of them."""
+        names = self.result.column_names
+        return range(self.result.width) if names is None else names
+
+    @property
+    def made_columns(self) -> Sequence[str] | None:
+        """The names of the columns of H where they are not the features."""
+        return None if self.result.fits_columns else self.result.column_names
 
     @property
     def notes(self) -> tuple[str, ...]:

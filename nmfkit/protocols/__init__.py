@@ -23,6 +23,7 @@ from nmfkit.protocols.losses import Loss as Loss
 from nmfkit.protocols.models import Calibrates as Calibrates
 from nmfkit.protocols.models import Cautions as Cautions
 from nmfkit.protocols.models import Closes as Closes
+from nmfkit.protocols.models import Continues as Continues
 from nmfkit.protocols.models import Ends as Ends
 from nmfkit.protocols.models import Gathers as Gathers
 from nmfkit.protocols.models import Guarded as Guarded
@@ -63,6 +64,7 @@ from nmfkit.protocols.sweeping import Draws as Draws
 from nmfkit.protocols.sweeping import Parted as Parted
 from nmfkit.protocols.sweeping import Pass as Pass
 from nmfkit.protocols.sweeping import Phased as Phased
+from nmfkit.protocols.views import Embeds as Embeds
 from nmfkit.protocols.views import HasView as HasView
 from nmfkit.protocols.views import Judged as Judged
 from nmfkit.protocols.views import Measure as Measure

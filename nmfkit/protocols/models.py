@@ -186,6 +186,18 @@ class Ends(Protocol):
 
 
 @runtime_checkable
+class Continues(Protocol):
+    """a model that goes on training with data that come later."""
+
+    def onto(self, shared: Shared, rows: int) -> Shared:
+        """The state to go on from with `rows` rows of other data, from the one that the next sweep would start from.
+
+        The sweep that follows gets no rows of factors. What it makes its state of serves `encode` and `factors` again.
+        """
+        ...
+
+
+@runtime_checkable
 class Wide(Protocol):
     """a model whose shared state is more than its components."""
 

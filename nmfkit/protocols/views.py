@@ -16,7 +16,7 @@ class HasView(Protocol):
     """a model that factorizes columns made of those of X: Y = view(X) ≈ W H."""
 
     def view(self, x: Block, shared: Shared) -> Block:
-        """The rows (k, N) of Y that belong to the rows (k, n) of a block of X."""
+        """The rows (k, N) of Y that belong to the rows (k, n) of a block of X; the block itself where Y is X."""
         ...
 
     def columns(self, names: Sequence[str]) -> list[str]:
@@ -50,4 +50,14 @@ class Judged(Protocol):
 
     def measure(self) -> Measure:
         """What judges its W H, half a sum of squares, in place of ½ ‖X − W H‖²."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """a model whose rows of W are an embedding of those of X: points whose neighbourhoods are to be those of X."""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether they are: `score` then says how far neighbourhoods are kept, without being asked."""
         ...

@@ -54,7 +54,8 @@ def _likeness(found: Components, k: int) -> Html | None:
 
 
 def _views(study: Study, found: Components, k: int) -> list[Html]:
-    row, shapes = found.v[k], study.shapes
+    shapes = study.shapes
+    row = found.v[k] if shapes.plain else found.pictured[k]
     views = []
     if found.weights is not None and found.weights.maps is not None:
         views.append(pixels(found.weights.maps[..., k], f"Where component {k + 1} is: its weights as an image"))
@@ -62,7 +63,7 @@ def _views(study: Study, found: Components, k: int) -> list[Html]:
         return [*views, el("p", "all zero", class_="quiet")]
     if shapes.features:
         text = f"Component {k + 1} as an image"
-        return [*views, image(row, shapes.features, text, found.rank, signed=found.layer.signed)]
+        return [*views, image(row, shapes.features, text, found.rank, signed=found.signed)]
     if shapes.axis:
         return [*views, _spectrum(row, shapes.axis, k), _peaks(row, shapes.axis)]
     if len(row) <= PROFILED:

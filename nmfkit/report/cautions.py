@@ -189,15 +189,16 @@ def _of_data(study: Study) -> Iterator[Caution]:
     sides = ((left.rows, "rows", "W"), (left.columns, "columns", "H"))
     for side, name, factor in sides[:1] if study.symmetric else sides:
         count = len(side.sums)
+        what = "what the model makes of the data" if study.result.is_viewed else "the data"
         if side.zero:
             yield Caution(
                 f"zero-{name}",
-                f"{side.zero:,} of {count:,} {name} of the data are all zero; their {name} of {factor} go to zero.",
+                f"{side.zero:,} of {count:,} {name} of {what} are all zero; their {name} of {factor} go to zero.",
             )
         if side.hidden:
             yield Caution(
                 f"hidden-{name}",
-                f"{side.hidden:,} of {count:,} {name} of the data are wholly hidden: nothing is known of them, and "
+                f"{side.hidden:,} of {count:,} {name} of {what} are wholly hidden: nothing is known of them, and "
                 f"their {name} of {factor} mean nothing.",
             )
     if not np.isfinite(left.error):
@@ -205,7 +206,7 @@ def _of_data(study: Study) -> Iterator[Caution]:
 
 
 def _of_problem(result: Result) -> Iterator[Caution]:
-    problem, (m, n) = result.problem, result.shape
+    problem, smaller = result.problem, min(result.shape[0], result.width)
     if bool(problem.reg_w) != bool(problem.reg_h) and not _holds_scale(result):
         one, other = ("W", "H") if problem.reg_w else ("H", "W")
         parts = ", ".join(part_text(p) for p in problem.reg_w or problem.reg_h)
@@ -214,8 +215,8 @@ def _of_problem(result: Result) -> Iterator[Caution]:
             f"Only {one} is penalised ({parts}). Scale can move from {one} to {other} at no cost to the fit, so unless "
             f"{other} is bounded, the penalty shrinks {one} without making it any sparser. Penalise {other}, too.",
         )
-    if _rank(problem) > min(m, n):
-        yield Caution("rank", f"The rank, {_rank(problem)}, is above the smaller side of the matrix, {min(m, n)}.")
+    if _rank(problem) > smaller:
+        yield Caution("rank", f"The rank, {_rank(problem)}, is above the smaller side of the matrix, {smaller}.")
 
 
 def _holds_scale(result: Result) -> bool:

@@ -111,7 +111,7 @@ def _by_shapes(result: Result) -> list[Layer]:
     rows = {name: f.shape[1] for name, f in result.state.rows.read(0, 1).items() if is_result(name) and f.ndim == 2}
     found, free = [], dict(rows)
     for name, f in result.model.factors(result.state.current).items():
-        if f.ndim == 2 and f.shape[1] == result.shape[1]:
+        if f.ndim == 2 and f.shape[1] == result.width:
             row = next((name for name, rank in free.items() if rank == f.shape[0]), None)
             free.pop(row or "", None)
             found.append(Layer(row, name, np.asarray(f), symmetric=bool(getattr(result.model, "symmetric", False))))

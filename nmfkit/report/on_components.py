@@ -25,6 +25,7 @@ GOOD = 0.9
 def components(study: Study, found: Components) -> Html:
     """The cards, and all components as one picture."""
     shapes = study.shapes
+    what = "the component itself" if found.added is None else "what the component adds to the data, in their units"
     pieces = ["Each card is a component, the largest share first. A share is the part of the sum of all fitted values "
               "that a component makes; the index is its row in the run."]  # fmt: skip
     if found.weights is not None and found.weights.maps is not None:
@@ -32,9 +33,9 @@ def components(study: Study, found: Components) -> Html:
     if shapes.features:
         from_0 = "from dark (0) to yellow (its largest value)"
         either = "from red (as far below 0 as it goes) over white (0) to blue (as far above)"
-        pieces.append(f"The image shows the component itself, {either if found.layer.signed else from_0}.")
+        pieces.append(f"The image shows {what}, {either if found.signed else from_0}.")
     elif shapes.axis:
-        pieces.append("The curve is the component along the axis; the grey line is 0.")
+        pieces.append(f"The curve along the axis is {what}; the grey line is 0.")
     else:
         if found.v.shape[1] <= PROFILED:
             pieces.append("The small chart holds all features in the order of the data.")
@@ -50,9 +51,11 @@ def components(study: Study, found: Components) -> Html:
 
 
 def _heatmap(study: Study, found: Components) -> Html:
-    n, shown = found.v.shape[1], len(chosen(found, study.shapes.axis))
+    shown = len(chosen(found, study.shapes.axis))
+    n = found.v.shape[1] if study.shapes.axis is None else shown
     whole = n <= WIDE or study.shapes.axis is not None
-    start = "red over white, 0, and blue" if found.layer.signed else "0"
+    signed = found.layer.signed if study.shapes.axis is None else found.signed
+    start = "red over white, 0, and blue" if signed else "0"
     some = "" if whole else f" Of {n:,} features it shows {shown}: those that lead in a component."
     return picture(
         heatmap(study, found),

@@ -48,7 +48,7 @@ def _figures(study: Study) -> Html:
         ]
         for told, found in zip(levels_told(study), study.components, strict=True)
     ]
-    head = ["level", "components", "factors", "‖X − WH‖ / ‖X‖", "sparsity", "layer's loss", "at the start",
+    head = ["level", "components", "factors", study.error_text, "sparsity", "layer's loss", "at the start",
             "loss / start", "weight"]  # fmt: skip
     return join(
         table(head, rows, numeric=(0, 1, 3, 4, 5, 6, 7, 8)),

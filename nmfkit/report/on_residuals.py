@@ -38,8 +38,8 @@ def residual(study: Study) -> Html:
     return join(
         el(
             "p",
-            f"Over the whole matrix ‖X − WH‖ / ‖X‖ is {left.error:.4g}. The error of a {one} is the same for it alone: "
-            "0 is exact, 1 no better than zero.",
+            f"{_made(study)}Over the whole matrix {study.error_text} is {left.error:.4g}. The error of a {one} is the "
+            "same for it alone: 0 is exact, 1 no better than zero.",
         ),
         picture(
             leftover(study),
@@ -50,6 +50,13 @@ def residual(study: Study) -> Html:
         ),
         el("div", *lists, class_="pair"),
     )
+
+
+def _made(study: Study) -> str:
+    """What stands for X in the formula, where something does."""
+    if not study.result.is_viewed:
+        return ""
+    return f"The fit is judged by what it was fitted to: Y, the {study.result.width:,} columns made of X by the model. "
 
 
 def _worst(what: str, side: Side, name: Any) -> Html:

@@ -71,7 +71,7 @@ def _glance(study: Study) -> Html:
         ("sweeps", f"{result.state.sweep:,}"),
     ]
     if study.residuals is not None and np.isfinite(study.residuals.error):
-        found.append(("‖X − WH‖ / ‖X‖", f"{study.residuals.error:.3f}"))
+        found.append((study.error_text, f"{study.residuals.error:.3f}"))
     if len(main.shares):
         found.append(("largest share", f"{100 * main.shares[0]:.1f} %"))
     for name, values in zip(main.layer.told, (main.sparsity_of_v, main.sparsity_of_w), strict=False):

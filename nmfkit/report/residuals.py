@@ -12,10 +12,11 @@ from nmfkit.blocks import CSR, Array, Block
 from nmfkit.check import resolve
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.open import executing
+from nmfkit.judging import fit_of
 from nmfkit.loop import Watcher
-from nmfkit.lowrank import LowRank
+from nmfkit.lowrank import LowRank, formed
 from nmfkit.origin import reopen
-from nmfkit.protocols import Rows, Shared, Stats
+from nmfkit.protocols import HasView, Model, Rows, Shared, Stats
 from nmfkit.report.layers import Layer
 from nmfkit.result import Result
 from nmfkit.weighed import Weighed
@@ -69,6 +70,7 @@ class Side:
 class Residuals:
     """The residual of X − W H by rows and by columns, and ‖X − W H‖ / ‖X‖ over all entries that are observed.
 
+    Where a model factorizes columns of its own, they are those of its Y, and its ŷ stands for W H where it has one.
     `others` has the residual's sum of squares for each further level.
     """
 
@@ -108,11 +110,12 @@ def residuals(
     are gone or are others.
     """
     source = reopen(result.attributes["source"], x, key, result.problem, options)
-    with executing(
-        source, resolve(result.problem), machine, out=result.path, options=options, watcher=watcher
-    ) as executor:
+    resolved = resolve(result.problem)
+    model = resolved.model
+    with executing(source, resolved, machine, out=result.path, options=options, watcher=watcher) as executor:
         watcher.stage("residuals")
-        step = Measure(layer, *_moments(layer.v), tuple(Measure(other, *_moments(other.v)) for other in others))
+        further = tuple(Measure(other, *_moments(other.v), model=model) for other in others)
+        step = Measure(layer, *_moments(layer.v), further, model)
         rows, found = executor.sweep(step, result.state.rows, result.state.current)
         by_row = np.array(rows.read(0, result.shape[0])[NAME])
     return Residuals(Side(by_row), Side(_with_unstored(found["sums"], layer.v)), source.uri, found["others"])
@@ -120,16 +123,20 @@ def residuals(
 
 @dataclass(frozen=True)
 class Measure:
-    """The step of that sweep: the weights of `layer` times its components v, `gram` being v vᵀ and `sums` v 1."""
+    """The step of that sweep: the weights of `layer` times its components v, `gram` being v vᵀ and `sums` v 1.
+
+    The `model` says what it makes of X, and of that product, where it makes anything.
+    """
 
     layer: Layer
     gram: Array
     sums: Array
     others: tuple[Measure, ...] = ()
+    model: Model | None = None
 
     def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         """The sums by row (rows, 6), and those by column with what entries that are not stored add to them."""
-        del shared
+        x = self.model.view(x, shared) if isinstance(self.model, HasView) else x
         by_row, stats = self._measured(x, rows)
         others = tuple(float(other._measured(x, rows)[0][:, LEFT].sum()) for other in self.others)
         return {NAME: by_row}, {"sums": stats, "others": others}
@@ -137,17 +144,27 @@ class Measure:
     def _measured(self, x: Block, rows: Rows) -> tuple[Array, Stats]:
         u = self.layer.weigh(rows[str(self.layer.row)])
         inner, weights, elsewhere = (x.x, x.weights, x.elsewhere) if isinstance(x, Weighed) else (x, None, 1.0)
-        if isinstance(inner, CSR):
+        if not isinstance(inner, CSR):
+            return self._dense(inner, u, weights, 0.0)
+        if isinstance(self._fit(u[:1]), LowRank):
             return self._sparse(inner, u, weights, elsewhere)
-        return self._dense(inner, u, weights)
+        return self._dense(inner, u, weights, elsewhere)
 
-    def _dense(self, x: Block, u: Array, weights: Array | None) -> tuple[Array, Stats]:
-        values, fit = x.dense(), u @ self.layer.v
-        by_row, by_column = np.empty((len(values), 6)), np.zeros((values.shape[1], 6))
-        step = max(1, CELLS // values.shape[1])
-        for lo in range(0, len(values), step):
-            rows = slice(lo, lo + step)
-            by_row[rows], columns = _summed(values[rows], fit[rows], None if weights is None else weights[rows])
+    def _fit(self, u: Array) -> Array | LowRank:
+        """What stands for the data, of some rows of weights."""
+        return fit_of(self.model, LowRank(u, self.layer.v))
+
+    def _dense(self, x: Block, u: Array, weights: Array | None, elsewhere: float) -> tuple[Array, Stats]:
+        """The same with ŷ formed, a few rows at a time; entries that x does not store count `elsewhere`."""
+        m, n = x.shape
+        known = None if weights is None else x.like(weights - elsewhere)
+        by_row, by_column = np.empty((m, 6)), np.zeros((n, 6))
+        step = max(1, CELLS // n)
+        for lo in range(0, m, step):
+            rows = (lo, min(m, lo + step))
+            seen = None if known is None else known.rows(*rows).dense() + elsewhere
+            fit = formed(self._fit(u[slice(*rows)]))
+            by_row[slice(*rows)], columns = _summed(x.rows(*rows).dense(), fit, seen)
             by_column += columns
         return by_row, _stats(by_column, u, 0.0)
 

@@ -73,6 +73,7 @@ def fitted(study: Study) -> Html:
     known: list[tuple[str, Any]] = [
         ("data", el("code", source["uri"])),
         ("matrix", _matrix(study)),
+        *_factorized(result),
         ("problem", parts(result)),
         ("factors", ", ".join(f"{found.layer.weights or '–'} · {found.layer.shared}" for found in study.components)),
         ("objective", number(result.objective)),
@@ -84,6 +85,12 @@ def fitted(study: Study) -> Html:
         known.append(("model options", ", ".join(f"{k} = {v}" for k, v in problem.model_options.items())))
     known += [(name, str(text)) for name, text in (source.get("observed") or {}).items()]
     return facts(known)
+
+
+def _factorized(result: Result) -> list[tuple[str, Any]]:
+    """What is factorized, where that is not the matrix itself."""
+    shape = shape_text((result.shape[0], result.width))
+    return [("factorized", f"{shape}, made of the features by the model")] if result.is_viewed else []
 
 
 def _start(result: Result) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.errors import NmfkitError, UsageError
 from nmfkit.executors.machine import Machine
+from nmfkit.judging import error_text, restored
 from nmfkit.loop import Watcher
 from nmfkit.origin import IN_MEMORY, OTHERS
 from nmfkit.protocols import HasLevels, LayerLosses
@@ -35,6 +37,7 @@ class Components:
 
     `order[i]` is the index that component i has in the run; `v` (r, n), `weights` and all that follows are in the order
     shown. The share is the part of the sum of all entries' sizes of W H that a component makes; without W, of V.
+    Where columns of v are made of the features of X, `added` (r, n) is what a weight of 1 adds to X̂.
     """
 
     layer: Layer
@@ -43,6 +46,17 @@ class Components:
     v: Array = field(repr=False)
     weights: Weights | None = None
     matches: list[Match] = field(default_factory=list)
+    added: Array | None = field(default=None, repr=False)
+
+    @property
+    def pictured(self) -> Array:
+        """The components in the features of X (r, n), which may be pixels or points of an axis."""
+        return self.v if self.added is None else self.added
+
+    @property
+    def signed(self) -> bool:
+        """Whether some entries of these are negative."""
+        return bool(np.min(self.pictured) < 0)
 
     @property
     def rank(self) -> int:
@@ -140,9 +154,14 @@ class Study:
 
     @cached_property
     def features(self) -> Sequence[str] | None:
-        """The names of all features, where they are known."""
-        names = self.result.feature_names
+        """The names of all columns of the components, where they are known."""
+        names = self.result.column_names
         return None if names is None else tuple(names)
+
+    @property
+    def error_text(self) -> str:
+        """The relative error as a formula."""
+        return error_text(self.result, self.main.layer.v)
 
     def feature(self, j: int) -> str:
         """The name of a feature."""
@@ -189,12 +208,13 @@ def study(
     faults = _Faults()
     form = faults.of(lambda: shapes(result, image_shape)) or Shapes()
     given = faults.of(lambda: None if labels is None else read_labels(labels, result.shape[0], result.row_names))
-    known = faults.of(lambda: read_reference(reference, result.feature_names, result.shape[1]) if reference else None)
+    known = faults.of(lambda: _known(reference, result) if reference else None)
     found = faults.of(lambda: _asked(layers(result), level))
     faults.tell()
     watcher.stage("weights")
     weights = weigh(result, found, given, form.rows)
-    components = tuple(_ordered(layer, w, known) for layer, w in zip(found, weights, strict=True))
+    added = None if result.fits_columns else _added(result)
+    components = tuple(_ordered(layer, w, known, added) for layer, w in zip(found, weights, strict=True))
     left, gone = _residuals(result, found, x, data, key, options, machine or Machine(), watcher)
     linked = links(result, components) if level is None else ()
     groups = None
@@ -241,21 +261,39 @@ class _Faults:
             raise UsageError("\n".join(f"- {error}" for error in self.found))
 
 
-def _ordered(layer: Layer, weights: Weights | None, reference: Reference | None) -> Components:
+def _known(path: str, result: Result) -> Reference:
+    """The reference, in the columns of the components where it fits them, else in the features of X."""
+    if not result.fits_columns:
+        with suppress(UsageError):
+            return read_reference(path, result.column_names, result.width)
+    return read_reference(path, result.feature_names, result.shape[1])
+
+
+def _added(result: Result) -> Array:
+    """What a weight of 1 of each component adds to X̂ (r, n)."""
+    h = result.model.factors(result.state.current)["h"]
+    one = np.eye(len(h), dtype=h.dtype)
+    made = restored(result.model, np.concatenate((one, np.zeros_like(one[:1]))), h, result.state.current)
+    return made[:-1] - made[-1:]
+
+
+def _ordered(
+    layer: Layer, weights: Weights | None, reference: Reference | None, added: Array | None = None
+) -> Components:
     mass = sizes_of(layer.v) * (weights.sums if weights else 1.0)
     order = np.argsort(-mass, kind="stable")
     total = float(mass.sum())
     shares = mass[order] / total if total > 0 else np.zeros(len(order))
-    v = np.asarray(layer.v[order])
-    return Components(
-        layer, order, shares, v, weights and _reordered(weights, order), matches(v, reference) if reference else []
-    )
+    v, added = np.asarray(layer.v[order]), None if added is None else added[order]
+    made = Components(layer, order, shares, v, weights and _reordered(weights, order), [], added)
+    if reference is None:
+        return made
+    of_columns = reference.values.shape[1] == v.shape[1]
+    return replace(made, matches=matches(v if of_columns else made.pictured, reference))
 
 
 def _reordered(weights: Weights, order: Array) -> Weights:
     """The same with components in that order."""
-    from dataclasses import replace
-
     names = ("sums", "squares", "leads", "sample", "mass", "table", "maps")
     values = {name: getattr(weights, name) for name in names}
     gram = None if weights.gram is None else weights.gram[np.ix_(order, order)]

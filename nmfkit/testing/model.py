@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 
 import nmfkit
 from nmfkit.api import fit_problem
 from nmfkit.blocks import Array, Block, Dense
 from nmfkit.check import Resolved
+from nmfkit.errors import DataError
 from nmfkit.executors.draws import Batches
 from nmfkit.executors.passes import passed
 from nmfkit.executors.rows import ResidentRows
@@ -24,7 +26,7 @@ from nmfkit.loop import is_parted, keeps_best
 from nmfkit.lowrank import LowRank
 from nmfkit.probe import Expected
 from nmfkit.problem import Problem
-from nmfkit.protocols import Calibrates, Draw, HasScale, Rows, RowStore, Shared, Stats, Step
+from nmfkit.protocols import Calibrates, Draw, HasScale, HasView, Rows, RowStore, Shared, Stats, Step
 from nmfkit.result import Result
 from nmfkit.stats import widen
 from nmfkit.testing import strategies as some
@@ -129,9 +131,14 @@ class ModelContract(Contract):
         return found
 
     def fit(self, resolved: Resolved, x: Any, **options: Any) -> Result:
-        """A fit of the problem, without a word of where it is written."""
+        """A fit of the problem, without a word of where it is written; other data where a view makes nothing of `x`."""
         problem = resolved.problem.replace(**options.pop("changes", {}))
-        return fit_problem(x, problem, threads=options.pop("threads", 1), **options)
+        try:
+            return fit_problem(x, problem, threads=options.pop("threads", 1), **options)
+        except DataError:
+            if isinstance(resolved.model, HasView):
+                reject()
+            raise
 
     def product(self, result: Result) -> LowRank | None:
         """ŷ of a fit; override for factors other than W and H, None where there is no such thing."""

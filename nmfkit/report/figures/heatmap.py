@@ -23,12 +23,13 @@ NAMED = 60
 def heatmap(study: Study, found: Components) -> Figure:
     """Rows are components, columns features, each row from 0 to its largest entry, either way where some are below."""
     columns = chosen(found, study.shapes.axis)
-    peak = np.max(np.abs(found.v), axis=1, keepdims=True)
-    values = _narrowed(found.v[:, columns] / np.where(peak > 0, peak, 1))
+    v, signed = (found.v, found.layer.signed) if study.shapes.axis is None else (found.pictured, found.signed)
+    peak = np.max(np.abs(v), axis=1, keepdims=True)
+    values = _narrowed(v[:, columns] / np.where(peak > 0, peak, 1))
     named = len(columns) <= NAMED and study.shapes.axis is None
     figure = canvas(WIDTH, min(8.0, 1.1 + 0.9 * named + 0.2 * max(4, found.rank) * (1 if found.rank <= 40 else 0.3)))
     ax = figure.subplots()
-    heat(ax, values, high=1, bar="part of the largest", signed=found.layer.signed)
+    heat(ax, values, high=1, bar="part of the largest", signed=signed)
     number_axis(ax.set_yticks, found.rank)
     ax.set(ylabel="component")
     if axis := study.shapes.axis:
@@ -39,7 +40,7 @@ def heatmap(study: Study, found: Components) -> Figure:
         names = [study.feature(int(j)) for j in columns]
         name_axis(ax.set_xticks, names, range(len(names)), rotation=90, fontsize=7)
     else:
-        ax.set_xlabel(f"{len(columns):,} features" if len(columns) < found.v.shape[1] else "features, in their order")
+        ax.set_xlabel(f"{len(columns):,} features" if len(columns) < v.shape[1] else "features, in their order")
     return figure
 
 
@@ -71,7 +72,9 @@ def _round_places(values: Array, columns: int) -> tuple[Array, list[str]]:
 def chosen(found: Components, axis: Axis | None = None) -> Array:
     """The features to show: all in their order, or those that weigh most in some component, by the one they lead."""
     n = found.v.shape[1]
-    if n <= WIDE or axis is not None:
+    if axis is not None:
+        return np.arange(len(axis.values))
+    if n <= WIDE:
         return np.arange(n)
     each = max(1, min(6, NAMED // max(1, found.rank))) if found.rank <= NAMED else 1
     tops = [int(j) for k in range(found.rank) for j in found.top(k, each)]

@@ -10,6 +10,7 @@ from nmfkit.blocks import Array
 from nmfkit.errors import StoreError
 from nmfkit.report.figures.style import FAINT, GRID, OKABE_ITO, WIDTH, canvas, heat, plain_ticks
 from nmfkit.report.residuals import Side
+from nmfkit.report.shapes import Shapes
 from nmfkit.report.study import Study
 from nmfkit.report.thinned import Image, thinned
 
@@ -29,15 +30,16 @@ def leftover(study: Study) -> Figure:
     left = study.residuals
     if left is None:
         raise StoreError(f"residuals need the data: {study.gone or 'they were not asked for'}")
-    both = [(left.rows, "row", study.shapes.rows), (left.columns, "column", study.shapes.features)]
+    shapes = study.shapes if study.result.fits_columns else Shapes(study.shapes.rows)
+    both = [(left.rows, "row", shapes.rows), (left.columns, "column", shapes.features)]
     sides = both[:1] if study.symmetric else both
     figure = canvas(WIDTH, 2.8 * len(sides))
     axes = figure.subplots(len(sides), 2, width_ratios=[1.25, 1], squeeze=False)
     for (course, cloud), (side, name, image) in zip(axes, sides, strict=True):
         if image is not None:
             _image(course, side.error, image, name)
-        elif name == "column" and study.shapes.axis is not None:
-            _along(course, study.shapes.axis.values, side.error, study.shapes.axis.title)
+        elif name == "column" and shapes.axis is not None:
+            _along(course, shapes.axis.values, side.error, shapes.axis.title)
         elif len(side.sums) <= BARS:
             _each(course, side.error, name)
         else:

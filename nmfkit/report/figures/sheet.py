@@ -65,11 +65,11 @@ def components(study: Study) -> Figure:
         ax.set_title(f"{i + 1} · {found.shares[i]:.1%} · index {found.order[i]}", fontsize=7.5)
         if shapes.features:
             numbers, small = thinned(shapes.features, count)
-            _picture(ax, small.arranged(found.v[i][numbers]), signed=found.layer.signed)
+            _picture(ax, small.arranged(found.pictured[i][numbers]), signed=found.signed)
         elif maps is not None:
             _picture(ax, maps[..., i])
         elif shapes.axis:
-            _spectrum(ax, shapes.axis, found.v[i], signed=found.layer.signed)
+            _spectrum(ax, shapes.axis, found.pictured[i], signed=found.signed)
         else:
             _bars(ax, study, found, i)
     if count < found.rank:

@@ -170,7 +170,7 @@ def _thumbnail(
     """The component as a small image, its number beside it."""
     assert study.shapes.features is not None
     numbers_, small = thinned(study.shapes.features, NODES)
-    values = small.arranged(found.v[k][numbers_])
+    values = small.arranged(found.pictured[k][numbers_])
     own = min(1.1, 0.92 * pitch * min(2.0, max(c.rank for c in study.components) / found.rank))
     high = own * min(1.0, small.height / small.width)
     wide = high * small.width / small.height

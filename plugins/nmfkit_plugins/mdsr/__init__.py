@@ -21,9 +21,9 @@ def nmfkit_models() -> list[PartSpec]:
             "ig-mdsr-nmf",
             "X ≈ W H with H ≥ 0 and W from 0 to 1, made of X by a trained encoder: neighbours stay neighbours",
             _MODEL,
+            preset={"relaxed": False},
             examples=(
                 "ig-mdsr-nmf:batch_size=2,hidden_sizes=4+3",
-                "ig-mdsr-nmf:batch_size=full,layers=1,checkpoint=last",
                 "ig-mdsr-nmf:authors",
                 "ig-mdsr-nmf:preprocess=zscore-fold,polish=epoch",
             ),
@@ -34,9 +34,8 @@ def nmfkit_models() -> list[PartSpec]:
             _MODEL,
             preset={"relaxed": True},
             examples=(
-                "ig-mdsr-rnmf",
-                "ig-mdsr-rnmf:authors,batch_size=full",
-                "ig-mdsr-rnmf:preprocess=zscore-fold,polish=end",
+                "ig-mdsr-rnmf:batch_size=full,checkpoint=last",
+                "ig-mdsr-rnmf:output=relu,preprocess=zscore-fold",
             ),
         ),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,12 +42,14 @@ def stepped(
     *,
     nonnegative: Collection[str],
     per: float = 1.0,
+    units: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """`net` after a step down `gradient` / `per`, and the state that follows; what is given stays as it is.
 
     m += (1 − β₁)(g − m), v += (1 − β₂)(g² − v), θ −= α m / (√v + `tiny`) with α = `rate` √(1 − β₂ᵗ) / (1 − β₁ᵗ):
     Kingma & Ba, ICLR 2015, the form before their section 2.1. The weights of the names `nonnegative` are then
-    projected, θ ← max(θ, 0), and their moments are not. Every result has the dtype of its weights; names that only
+    projected, θ ← max(θ, 0), and their moments are not. `units` are what weights of some names are measured in: a step
+    is then that of θ / unit, whose gradient is g · unit. Every result has the dtype of its weights; names that only
     `gradient` has are left out.
     """
     count = adam["count"] + 1
@@ -54,7 +57,7 @@ def stepped(
     made = {
         name: _moved(
             (weights, gradient[name], adam["mean"][name], adam["square"][name]),
-            (alpha, float(tiny), 1 / per),
+            (alpha * units.get(name, 1.0), float(tiny), units.get(name, 1.0) / per),
             name in nonnegative,
         )
         for name, weights in net.items()
@@ -81,8 +84,7 @@ def _moved(now: _Now, factors: _Factors, floor: bool) -> _Moved:
 def _write(made: _Moved, now: _Now, factors: _Factors, floor: bool) -> None:
     """The step, into `made`."""
     (moved, m, v), (weights, gradient, mean, square), (alpha, tiny, scale) = made, now, factors
-    g = gradient.astype(weights.dtype)
-    g *= scale
+    g = (gradient * scale).astype(weights.dtype)  # in this order: sums may be beyond the range of the weights
     np.subtract(g, mean, out=m)
     m *= 1 - DECAYS[0]
     m += mean

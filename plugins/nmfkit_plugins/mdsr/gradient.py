@@ -31,6 +31,11 @@ def sums(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...], output: str
     Wᵀ G: Dutta & De, arXiv 2405.13449 (2024). "linear" needs only W H Hᵀ − Y Hᵀ and WᵀW H − WᵀY, so that Y is taken
     by its products alone; few rows of a dense block are cheaper entry by entry.
     """
+    return encoded(x, net, sizes, output)[1]
+
+
+def encoded(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...], output: str) -> tuple[Array, dict[str, Any]]:
+    """W (rows, r) of a block of Y, and the same sums."""
     entries = output == "relu" or (isinstance(x, Dense) and x.shape[0] <= FEW * sizes[-1])
     return _through_entries(x, net, sizes, output) if entries else _through_grams(x, net, sizes)
 
@@ -54,7 +59,7 @@ def squares(x: Block) -> float:
     return _squared(x.values) if isinstance(x, CSR) else cast(_Summed, x).squares()
 
 
-def _through_grams(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...]) -> dict[str, Any]:
+def _through_grams(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...]) -> tuple[Array, dict[str, Any]]:
     h, wide = net["h"], sum(sizes)
     # One product with [U | Hᵀ], one with [D | W]: reading Y, or unpacking a sparse one, twice costs more than a copy.
     made = x.dot(np.concatenate((net["u"], h.T), axis=1))
@@ -70,7 +75,7 @@ def _through_grams(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...]) -
     # What cancels costs digits. At this limit 6 are left in float32, 10 in float64; the other way is a product more.
     if value < size * float(np.finfo(w.dtype).eps) ** 0.25:
         value = residual(x, w, h, "linear")
-    return {"u": back[:, :wide], **found, "h": by_h, "squares": value, "rows": float(len(w))}
+    return w, {"u": back[:, :wide], **found, "h": by_h, "squares": value, "rows": float(len(w))}
 
 
 def _modelled(w: Array, h: Array) -> tuple[Array, Array, float]:
@@ -82,7 +87,9 @@ def _modelled(w: Array, h: Array) -> tuple[Array, Array, float]:
     return w @ square, gram @ h, _inner(gram, square)
 
 
-def _through_entries(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...], output: str) -> dict[str, Any]:
+def _through_entries(
+    x: Block, net: Mapping[str, Array], sizes: tuple[int, ...], output: str
+) -> tuple[Array, dict[str, Any]]:
     h = net["h"]
     layers = layers_of(x.dot(net["u"]), net, sizes)
     w = layers[-1]
@@ -99,7 +106,7 @@ def _through_entries(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...],
     by_h *= 2
     bars, found = _back(pull, layers, net)
     by_u = x.tdot(np.concatenate(bars, axis=1))
-    return {"u": by_u, **found, "h": by_h, "squares": value, "rows": float(len(w))}
+    return w, {"u": by_u, **found, "h": by_h, "squares": value, "rows": float(len(w))}
 
 
 def _back(pull: Array, layers: tuple[Array, ...], net: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
