@@ -13,7 +13,7 @@ import nmfkit
 from nmfkit.cli.app import app
 from nmfkit.loop import Watcher
 
-SWEEPS = 7
+SWEEPS = 5
 BATCHES = {"hidden_sizes": "9,6", "batch_size": "16"}
 CASES = {
     "best": ("ig-mdsr-nmf", {"rate": "0.009"}),
@@ -32,7 +32,7 @@ def stored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     few = np.where(np.median(X) < X, X, 0)
     rng = np.random.default_rng(0)
-    long = rng.gamma(0.5, 2.0, (20_000, 5)) @ rng.gamma(0.5, 2.0, (5, 24))
+    long = rng.gamma(0.5, 2.0, (12_000, 5)) @ rng.gamma(0.5, 2.0, (5, 24))
     for name, x in {"zarr": X, "csr": sp.csr_array(few), "streamed": long}.items():
         nmfkit.convert(x, folder / name, chunk_mb=0.25)
     return {"memory": X, **{name: str(folder / name) for name in ("zarr", "csr", "streamed")}}
@@ -42,7 +42,7 @@ def fit(stored, place, case, sweeps, **more):
     model, options = CASES[case]
     options = {"hidden_sizes": "9,6", "batch_size": "16", **options}
     if place == "streamed":
-        options = {**options, "batch_size": "full" if options["batch_size"] == "full" else "2048"}
+        options = {**options, "batch_size": "full" if options["batch_size"] == "full" else "1024"}
         more = {"memory": "2MiB", **more}
     more = {"max_sweeps": sweeps, "tol": 0, "seed": 3, **({} if "scheduler" in more else {"threads": 1}), **more}
     return nmfkit.fit(stored[place], rank=4, model=model, model_options=options, **more)
@@ -102,8 +102,8 @@ class Stopping(Watcher):
 def test_a_training_that_is_done_goes_on(case, place, stored, tmp_path):
     out, again = tmp_path / "run.zarr", X if place == "memory" else None
     whole = fit(stored, place, case, SWEEPS, out=tmp_path / "whole.zarr")
-    assert fit(stored, place, case, 3, out=out).history.sweep[-1] == 3
-    assert nmfkit.resume(out, again, max_sweeps=5, threads=2).history.sweep[-1] == 5
+    assert fit(stored, place, case, 2, out=out).history.sweep[-1] == 2
+    assert nmfkit.resume(out, again, max_sweeps=3, threads=2).history.sweep[-1] == 3
     assert_same(nmfkit.resume(out, again, max_sweeps=SWEEPS), whole)
     assert_same(nmfkit.load(out), nmfkit.load(tmp_path / "whole.zarr"))
 
@@ -115,7 +115,7 @@ def test_a_training_that_is_interrupted_goes_on(case, stored, tmp_path):
     whole = fit(stored, "streamed", case, SWEEPS, watcher=counting)
     assert counting.pools
     middle = counting.blocks * 6 // 10
-    for number, where in enumerate([{"sweep": 3}, {"block": middle}, {"block": middle + 3}]):
+    for number, where in enumerate([{"sweep": 2}, {"block": middle}]):
         out = tmp_path / f"{number}.zarr"
         with pytest.raises(nmfkit.Interrupted):
             fit(stored, "streamed", case, SWEEPS, out=out, watcher=Stopping(**where))
@@ -161,13 +161,13 @@ def workers():
         yield client
 
 
-@pytest.mark.parametrize("case", ["best", "full", "folded"])
+@pytest.mark.parametrize("case", ["best", "closing"])
 def test_a_training_moves_between_here_and_workers(case, workers, stored, tmp_path):
     out, back = tmp_path / "there.zarr", tmp_path / "back.zarr"
     more = {"stored": stored, "place": "streamed", "case": case, "memory": None}
     whole = fit(sweeps=SWEEPS, **more)
-    fit(sweeps=3, out=out, **more)
+    fit(sweeps=2, out=out, **more)
     with deadline():
         assert_same(nmfkit.resume(out, max_sweeps=SWEEPS, scheduler=workers), whole, rtol=1e-6)
-        fit(sweeps=3, out=back, scheduler=workers, **more)
+        fit(sweeps=2, out=back, scheduler=workers, **more)
     assert_same(nmfkit.resume(back, max_sweeps=SWEEPS, threads=1), whole, rtol=1e-6)
