@@ -198,7 +198,8 @@ class Expected(NamedTuple):
     @classmethod
     def by(cls, model: Any) -> Expected:
         """What `model` says."""
-        return cls(bool(getattr(model, "signed", False)), bool(getattr(model, "symmetric", False)))
+        # Of a class whose objects differ, what there is is no answer.
+        return cls(getattr(model, "signed", False) is True, getattr(model, "symmetric", False) is True)
 
     @property
     def signed_components(self) -> bool:

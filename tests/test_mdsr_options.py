@@ -32,6 +32,8 @@ def made(name=NMF, rank=3, **options):
         ("rate", "1", "rate must be auto or a number between 0 and 1"),
         ("rate", "nan", "rate must be auto or a number between 0 and 1"),
         ("rate", "fast", "rate must be auto or a number between 0 and 1"),
+        ("unit", "0", "unit must be auto or a number above 0"),
+        ("unit", "inf", "unit must be auto or a number above 0"),
         ("preprocess", "whiten", "preprocess 'whiten' is unknown"),
         ("clip", "3", "clip bounds z-scores"),
         ("checkpoint", "first", "checkpoint must be best, last or accuracy"),

@@ -10,7 +10,6 @@ import numpy as np
 
 from nmfkit.blocks import Array, Block
 from nmfkit.errors import DataError
-from nmfkit.executors.plan import size_text
 from nmfkit.judging import HalfSquares
 from nmfkit.probe import Probe
 from nmfkit.protocols import Draw, Ingredients, Initializer, Pass, Rows, RowStore, Shared, Stats, Sweep
@@ -20,21 +19,14 @@ from nmfkit_plugins.mdsr.beginning import begun, scaled
 from nmfkit_plugins.mdsr.encoder import forward
 from nmfkit_plugins.mdsr.gradient import encoded, residual, squares, sums
 from nmfkit_plugins.mdsr.measure import Rectified, agreements
+from nmfkit_plugins.mdsr.needs import Needs
 from nmfkit_plugins.mdsr.options import PRESET, options_of
+from nmfkit_plugins.mdsr.patience import awaited
 from nmfkit_plugins.mdsr.polish import polished
 from nmfkit_plugins.mdsr.trained import sizes_in, state_of
-from nmfkit_plugins.mdsr.widths import parameters_in, sizes_of
-
-LEAST = 1e-13
-"""The mean loss of the batches of an epoch must fall by more than that, for `patience` to begin anew."""
-
-COPIES, LARGE = 12, 2**30
-"""Networks that a fit holds at most: weights and moments, before and after an epoch and a step, and of the best epoch;
-and bytes of which it tells.
-"""
 
 
-class InputGuided:
+class InputGuided(Needs):
     """min ‖Ŷ − Y‖² over the weights of an encoder and over H, with W = H_L made of Y by the encoder.
 
     Dutta & De, IG-MDSR-NMF and IG-MDSR-RNMF, arXiv 2405.13449 (2024); the model is that of the authors' public program.
@@ -92,91 +84,6 @@ class InputGuided:
             "trained": trained,
         }  # fmt: skip
         self.parts, self.options = parts, options_of(given, relaxed=relaxed)
-
-    @property
-    def name(self) -> str:
-        """Under which it is registered."""
-        return "ig-mdsr-rnmf" if self.options.relaxed else "ig-mdsr-nmf"
-
-    def misfits(self) -> Sequence[str]:
-        """One rank is all it takes."""
-        ranks = self.parts.ranks
-        return [] if len(ranks) == 1 else [f"model {self.name!r} takes one rank, and {len(ranks)} are given"]
-
-    def cautions(self, initializer: Any, shape: tuple[int, int]) -> Sequence[str]:
-        """How much memory the weights take, where that is much."""
-        del initializer
-        n = shape[1]
-        columns = self.options.preprocessing.width(n)
-        count = parameters_in(self.sizes(n), columns)
-        if count * COPIES * 8 < LARGE:
-            return []
-        fewer = parameters_in(sizes_of("geometric", self.parts.ranks[0], n, self.options.layers), columns)
-        less = f"hidden_sizes geometric makes {fewer:,} of them, and smaller ones" if fewer < count else "Smaller ones"
-        return [
-            f"the network has {count:,} weights, which take up to {size_text(count * COPIES * 8)} with their training. "
-            f"{less} can be given (hidden_sizes=48,32)"
-        ]
-
-    # --- what a fit needs ------------------------------------------------------------------------------------
-
-    @property
-    def signed(self) -> bool:
-        """Whether entries of X may be negative."""
-        return self.options.relaxed or self.options.preprocessing.standardizes
-
-    @property
-    def forms_product(self) -> bool:
-        """Where Ŷ is no product, or its largest entries are asked for."""
-        return self.options.output == "relu" or self.options.checkpoint == "accuracy"
-
-    @property
-    def elementwise(self) -> bool:
-        """Where Ŷ is formed, or Y is another matrix than X."""
-        return self.forms_product or self.options.preprocessing.standardizes
-
-    @property
-    def phased(self) -> bool:
-        """With batches."""
-        return not self.options.full
-
-    @property
-    def draws(self) -> bool:
-        """With batches."""
-        return not self.options.full
-
-    @property
-    def reads(self) -> int:
-        """One for the batches of an epoch, and one for W and the loss."""
-        return 1 if self.options.full else 2
-
-    @property
-    def start_sweeps(self) -> int:
-        """What preprocessing learns, and a first look at Y."""
-        return 2 if self.options.preprocessing.standardizes else 1
-
-    @property
-    def keeps_best(self) -> bool:
-        """With checkpoint best."""
-        return self.options.checkpoint == "best"
-
-    @property
-    def closes(self) -> bool:
-        """Where the weights to return are others than those that the training goes on from."""
-        return self.options.closes
-
-    @property
-    def ends(self) -> bool:
-        """With patience."""
-        return self.options.patience is not None
-
-    def width(self, n: int) -> int:
-        """Columns of as many entries as X has that its weights take: N (R + r) / n, and those between layers."""
-        return -(-parameters_in(self.sizes(n), self.options.preprocessing.width(n)) // n)
-
-    def sizes(self, n: int) -> tuple[int, ...]:
-        """Widths of the layers for X of `n` columns."""
-        return sizes_of(self.options.hidden_sizes, self.parts.ranks[0], n, self.options.layers)
 
     # --- the data as they are factorized -----------------------------------------------------------------------
 
@@ -322,7 +229,7 @@ class InputGuided:
             stale = {**stale, "sum": stats["sums"]["squares"], "rows": stats["sums"]["rows"]}
         if self.options.polish == "epoch":
             now["net"] = {**now["net"], "h": self._polished(shared["net"]["h"], stats)}
-        return {**now, "stale": _awaited(stale, shared["net"]["h"].shape[1])}
+        return {**now, "stale": awaited(stale, shared["net"]["h"].shape[1])}
 
     def _kept(self, shared: Shared, stats: Stats) -> Shared:
         """The network of the epoch that counts so far, with what its polish needs."""
@@ -389,14 +296,3 @@ class InputGuided:
     def factors(self, shared: Shared) -> dict[str, Array]:
         """{"h": (r, N)}."""
         return {"h": shared["net"]["h"]}
-
-
-def _awaited(stale: Shared, columns: int) -> Shared:
-    """How long the mean loss of batches has not fallen, after an epoch if there was one."""
-    fresh = {**stale, "sum": 0.0, "rows": 0.0}
-    if not stale["rows"]:
-        return fresh
-    mean = float(stale["sum"]) / (float(stale["rows"]) * columns)
-    if mean < stale["least"] - LEAST:
-        return {**fresh, "least": mean, "wait": 0}
-    return {**fresh, "wait": stale["wait"] + 1}
