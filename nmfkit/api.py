@@ -17,6 +17,7 @@ from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import executing, spread
 from nmfkit.executors.plan import Layout
 from nmfkit.explanation import explain
+from nmfkit.features import refuse_other_features
 from nmfkit.hookspecs import KINDS
 from nmfkit.interrupts import noticed
 from nmfkit.levels import at_every_level, by_name
@@ -264,7 +265,8 @@ def transform(
     One read of `x` looks for entries that would spoil it, a second one fits: each block is updated until no entry
     moves by more than `tol` of the largest, at most `max_sweeps` times. With `out`, a zarr group with `w`, or all of
     these factors, is written there, and the arrays are returned unread. `mask`, `weights` and `machine` as in `fit`;
-    `missing` None is what it was there. Raises `UsageError` when the features differ in number.
+    `missing` None is what it was there. Raises `UsageError` when the features differ in number, or have the same names
+    in another order.
     """
     watcher = watcher or Warner()
     if not (isinstance(tol, float | int) and tol >= 0):
@@ -282,8 +284,7 @@ def transform(
     if out is not None:
         needed = [*places(source), result.path, *data_places(result.attributes["source"])]
         check_output(str(out), overwrite=overwrite, keep=needed, options=storage_options)
-    if source.shape[1] != result.shape[1]:
-        raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
+    refuse_other_features(result, source)
     resolved = resolve(result.problem, elsewhere=elsewhere(source))
     check_source(resolved, source, others=True)
     with executing(source, resolved, place, out=out, options=storage_options, watcher=watcher) as executor:

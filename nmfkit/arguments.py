@@ -30,10 +30,15 @@ def make_problem(*, rank: Any = None, ranks: Any = None, **fields: Any) -> Probl
     options = fields.get("model_options") or {}
     if not isinstance(options, Mapping):
         raise UsageError(f"model_options {options!r} is not a mapping of names to values")
-    fields["model_options"] = {str(k): str(v) for k, v in options.items()}
+    fields["model_options"] = {str(k): _option_text(v) for k, v in options.items()}
     default = Problem()
     named = frozenset(n for n, v in fields.items() if v is not getattr(default, n) and v != getattr(default, n))
     return Problem(**fields, named=named)
+
+
+def _option_text(value: Any) -> str:
+    """An option of a model as the command line has it: several values with a plus between them."""
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def refuse_odd_counts(**options: Any) -> None:

@@ -17,7 +17,7 @@ from nmfkit.executors.open import local_plan
 from nmfkit.executors.plan import Plan, size_text
 from nmfkit.pilot import pilot_rows
 from nmfkit.problem import Problem, part_text
-from nmfkit.protocols import Gathers, HasLevels, Source, SweepsToStart
+from nmfkit.protocols import Gathers, HasLevels, Source, SweepsToStart, Tells
 from nmfkit.sketch import Sketches
 from nmfkit.sources.observed import describe_observed, observed_text, open_observed
 
@@ -80,9 +80,14 @@ class Explanation:
 
     @property
     def operations_per_sweep(self) -> float:
-        """Multiplications and additions of the products with X and ŷ in one sweep, of every layer."""
+        """Multiplications and additions of the products with X and ŷ in one sweep, of every layer.
+
+        Of a model that counts them itself (`Tells`), all that it does.
+        """
         m, n = self.source["shape"]
         ranks, model = self.resolved.problem.ranks, self.resolved.model
+        if isinstance(model, Tells):
+            return float(model.operations((m, n), self.source["nnz"]))
         entries = self.source["nnz"] if self.source["nnz"] is not None and not model.forms_product else m * n
         inner = 0
         if isinstance(model, HasLevels):
@@ -106,6 +111,12 @@ class Explanation:
         model = self.resolved.model
         return model.start_sweeps if isinstance(model, SweepsToStart) else 0
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What a fit is made of beside its parts, in the words of the model."""
+        model, (m, n) = self.resolved.model, self.source["shape"]
+        return dict(model.told((m, n))) if isinstance(model, Tells) else {}
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
         problem = self.resolved.problem
@@ -119,6 +130,7 @@ class Explanation:
             "crew": self.crew,
             "pilot_rows": self.pilot_rows,
             "start_sweeps": self.start_sweeps,
+            "told": self.told,
             "gathered_bytes": self.gathered_bytes,
             "forecast": None if self.forecast is None else self.forecast.as_dict(),
         }
@@ -141,10 +153,13 @@ class Explanation:
             lines += [f"  {role:<12}{part_text(t):<24}from {origins[role]}" for t in texts]
         label = "rank" if len(problem.ranks) == 1 else "ranks"
         lines.append(f"  {label:<12}{', '.join(map(str, problem.ranks))}")
+        lines += [f"  {name:<12}{text}" for name, text in self.told.items()]
         if self.pilot_rows:
             lines.append(f"  {'pilot':<12}about {self.pilot_rows:,} rows first, whose H gives all of them their start")
         if self.start_sweeps:
-            lines.append(f"  {'start':<12}at most {self.start_sweeps:,} sweeps over X of the model's own come first")
+            often = "one sweep" if self.start_sweeps == 1 else f"{self.start_sweeps:,} sweeps"
+            comes = "comes" if self.start_sweeps == 1 else "come"
+            lines.append(f"  {'start':<12}at most {often} over X of the model's own {comes} first")
         rule = self.resolved.ingredients.rule
         if isinstance(rule, Sketches):
             wanted = rule.sketching(max(problem.ranks))
@@ -181,12 +196,20 @@ class Explanation:
             f"  {_count(len(p.bounds), 'block')} of at most {size_text(p.block_bytes)}, {tile}, "
             f"{_count(len(p.shards), 'shard')}{groups} on {threads}",
             f"  read per sweep   {reads}",
+            *self._pool(),
             f"  work per sweep   {_scaled(self.operations_per_sweep)} operations",
             f"  memory           budget {size_text(p.memory)}{each}: shared factors and statistics "
             f"{size_text(p.shared_bytes)}, W {size_text(p.rows_bytes)} {where}",
             *self._gathered(),
             *([] if self.forecast is None else self.forecast.lines()),
         ]
+
+    def _pool(self) -> list[str]:
+        """How rows are shuffled where X does not fit the memory."""
+        blocks = self.plan.layout.pool
+        if not 0 < blocks < len(self.plan.bounds):
+            return []
+        return [f"  shuffled         blocks, then the rows of {blocks} of them at a time"]
 
     def _gathered(self) -> list[str]:
         """The bound of what is brought together, where a model needs all rows of a factor."""
@@ -202,10 +225,10 @@ class Explanation:
         if self.source["sparse"] and self.resolved.model.forms_product:
             m, n = self.source["shape"]
             factor = m * n / max(1, self.source["nnz"])
-            notes.append(
-                f"loss {part_text(self.resolved.problem.loss)!r} needs every entry of WH, not only where X stores one: "
-                f"about {factor:,.0f} times the work of kl on this matrix"
-            )
+            problem, loss = self.resolved.problem, self.resolved.ingredients.loss
+            one = f"model {part_text(problem.model)!r}" if loss is None else f"loss {part_text(problem.loss)!r}"
+            many = f"about {factor:,.0f} times " + ("as many" if loss is None else "the work of kl on this matrix")
+            notes.append(f"{one} needs every entry of WH, not only where X stores one: {many}")
         return ["", "Notes", *(f"  - {n}" for n in notes)] if notes else []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,12 @@ from nmfkit.errors import DataError
 from nmfkit.sample import Picked, pick
 from nmfkit.stats import Least
 from nmfkit.weighed import Weighed
+
+EMPTY = {
+    "nmf": {"rows": "their rows of W go to zero", "columns": "their columns of H go to zero"},
+    "embedding": {"rows": "their rows of W are alike", "columns": "there is nothing to learn from them"},
+}
+"""What becomes of rows and columns that are all zero: an encoder has no zero to give."""
 
 LOPSIDED = 1e-6
 """How far the sums of a row and of its column of a symmetric matrix may differ, to the sum of their sizes."""
@@ -53,6 +59,8 @@ class Probe:
     """Rows of which every entry is missing."""
     hidden_columns: int = 0
     """Columns of which every entry is missing."""
+    embeds: bool = False
+    """Whether rows of W are to be made of rows of X, as an embedding of them."""
 
     def sums(self) -> dict[str, float]:
         """What is compared when a fit goes on later: together they notice almost any change of an entry."""
@@ -69,13 +77,12 @@ class Probe:
 
     def notes(self) -> list[str]:
         """What may surprise in such data, in plain words."""
+        told, (m, n) = empty_text(self.embeds), self.shape
         found = []
         if self.row_zeros:
-            found.append(f"{self.row_zeros:,} of {self.shape[0]:,} rows are all zero; their rows of W go to zero")
+            found.append(f"{self.row_zeros:,} of {m:,} rows are all zero; {told['rows']}")
         if self.column_zeros:
-            found.append(
-                f"{self.column_zeros:,} of {self.shape[1]:,} columns are all zero; their columns of H go to zero"
-            )
+            found.append(f"{self.column_zeros:,} of {n:,} columns are all zero; {told['columns']}")
         return [*found, *self._missing()]
 
     def _missing(self) -> list[str]:
@@ -103,11 +110,16 @@ class Probe:
         return math.sqrt(self.squares / self.nonzero) if self.low < 0 else self.total / self.nonzero
 
 
+def empty_text(embeds: bool) -> dict[str, str]:
+    """What becomes of "rows" and of "columns" that are all zero, in a model that `embeds` or in any other."""
+    return EMPTY["embedding" if embeds else "nmf"]
+
+
 def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """The step of the probe sweep; raises `DataError` at the first offending entry of a block."""
     del rows
     found = _totals(x)
-    _refuse(x, found.low, found.high, signed=shared["signed"])
+    _refuse(x, found.low, found.high, signed=shared["signed"], way=shared["way"])
     sized = _totals(x.like(np.abs(x.values))) if found.low < 0 else found  # sums of entries of both signs may vanish
     m, n = x.shape
     per_row = found.rows
@@ -190,16 +202,24 @@ def _observed(x: Block, per_row: Array) -> dict[str, Any]:
 
 
 class Expected(NamedTuple):
-    """What a model makes of its matrix: whether entries may be negative, and whether it is its own transpose."""
+    """What a model makes of its matrix: whether entries may be negative, and whether it is its own transpose.
+
+    `either_sign` says how the model takes negative ones after all, and `embeds` whether rows of W embed those of X.
+    """
 
     signed: bool = False
     symmetric: bool = False
+    either_sign: str = ""
+    embeds: bool = False
 
     @classmethod
     def by(cls, model: Any) -> Expected:
         """What `model` says."""
         # Of a class whose objects differ, what there is is no answer.
-        return cls(getattr(model, "signed", False) is True, getattr(model, "symmetric", False) is True)
+        way = getattr(model, "either_sign", "")
+        flags = (getattr(model, name, False) is True for name in ("signed", "symmetric", "embeds"))
+        signed, symmetric, embeds = flags
+        return cls(signed, symmetric, way if isinstance(way, str) else "", embeds)
 
     @property
     def signed_components(self) -> bool:
@@ -223,12 +243,13 @@ def survey(sweep: Any, source: Any, *, empty: bool = False, share: float = 0.0, 
     are brought along.
     """
     shared: dict[str, Any] = {"share": share, "signed": expected.signed, "symmetric": expected.symmetric}
+    shared["way"] = expected.either_sign
     if expected.symmetric:
         shared["weights"] = _uneven(source.shape[1])
     _, found = sweep(look, None, shared, tiles=not source.is_sparse)
     if expected.symmetric:
         _refuse_lopsided(found["turned"], found["turned.sizes"])
-    probe = _summary(source.shape, found)
+    probe = replace(_summary(source.shape, found), embeds=expected.embeds)
     if probe.nonzero == 0 and not empty:
         m, n = source.shape
         raise DataError(f"the matrix ({m} × {n}) is all zero: there is nothing to factorize")
@@ -280,7 +301,7 @@ def _refuse_lopsided(turned: Array, sizes: Array) -> None:
         )
 
 
-def _refuse(x: Block, low: float, high: float, *, signed: bool) -> None:
+def _refuse(x: Block, low: float, high: float, *, signed: bool, way: str) -> None:
     # Two numbers decide; the search for the place runs only in a block that is bad.
     if (low > -np.inf if signed else low >= 0) and high < np.inf:
         return
@@ -293,13 +314,20 @@ def _refuse(x: Block, low: float, high: float, *, signed: bool) -> None:
             count = int(np.count_nonzero(bad))
             raise DataError(
                 f"the matrix holds {what} at row {row}, column {column} ({value!r}; {count} such in rows "
-                f"{x.first}–{x.first + x.shape[0] - 1}): {_WAY_OUT[what]}"
+                f"{x.first}–{x.first + x.shape[0] - 1}): {way_out(what, way)}"
             )
+
+
+def way_out(what: str, way: str) -> str:
+    """What helps against entries of that kind; `way` is how a model takes negative ones."""
+    if what == "a negative entry" and way:
+        return f"nonnegative factorization needs entries ≥ 0; use {way}, or shift, clip or take magnitudes first"
+    return _WAY_OUT[what]
 
 
 _WAY_OUT = {
     "NaN": "say so if it stands for missing entries (--missing nan), or fill or drop them first",
     "an infinite value": "replace it by a finite one, or drop its row or column",
     "a negative entry": "nonnegative factorization needs entries ≥ 0; shift, clip or take magnitudes first, or use a "
-    "model of data of either sign, as agd",
+    "model of data of either sign, as agd or ig-mdsr-rnmf",
 }

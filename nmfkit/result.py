@@ -51,7 +51,7 @@ class Result:
 
     @property
     def stopped_by(self) -> str | None:
-        """ "converged", "max-sweeps" or "time-limit"."""
+        """ "converged", "max-sweeps", "time-limit", or a word of the model's own, as "patience"."""
         return self.state.stopped_by
 
     @cached_property

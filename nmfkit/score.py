@@ -16,9 +16,10 @@ from nmfkit.check import check_data, check_source, resolve
 from nmfkit.clustering import Agreement, agreement, classes_of
 from nmfkit.embedding.of_run import Asked, brought
 from nmfkit.embedding.quality import Quality
-from nmfkit.errors import StoreError, UsageError
+from nmfkit.errors import StoreError
 from nmfkit.executors.machine import Machine, MachineOptions
 from nmfkit.executors.open import executing
+from nmfkit.features import refuse_other_features
 from nmfkit.judging import ColumnSums, Judge, Product, error_text, is_quadratic, measure_of, products_of
 from nmfkit.levels import levels_of
 from nmfkit.loop import Watcher
@@ -280,6 +281,5 @@ def _other_source(
     source = open_observed(
         x, key=key, dtype=np.dtype(dtype).name, storage_options=options, mask=mask, weights=weights, missing=missing
     )
-    if source.shape[1] != result.shape[1]:
-        raise UsageError(f"the run has {result.shape[1]} features, and {source.uri} has {source.shape[1]}")
+    refuse_other_features(result, source)
     return source

@@ -13,11 +13,12 @@ from clusters import cluster
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nmfkit.blocks import Dense
 from nmfkit.errors import SourceError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.cluster import ClusterExecutor
-from nmfkit.executors.draws import Batches, Order
-from nmfkit.executors.local import LocalExecutor
+from nmfkit.executors.draws import Batches, Order, Some, pieces, portions
+from nmfkit.executors.local import PIECE, LocalExecutor
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.plan import make_plan
 from nmfkit.protocols import Draw, Draws, Pass
@@ -136,6 +137,27 @@ def test_another_seed_is_another_order():
     assert first == again != other
 
 
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 12))
+def test_portions_are_the_rows_of_a_batch_in_their_order(counts, rows):
+    some = [Some(i, 9 * i, 9 * i + 9, np.arange(count)) for i, count in enumerate(counts) if count]
+    found = list(portions(some, rows))
+    sizes = [sum(len(part.rows) for part in portion) for portion in found]
+    assert all(size == rows for size in sizes[:-1])
+    assert sum(sizes) == sum(counts)
+    for part in some:
+        again = [piece.rows for portion in found for piece in portion if piece[:3] == part[:3]]
+        assert np.concatenate(again).tolist() == part.rows.tolist()
+
+
+@pytest.mark.parametrize(("rows", "n", "count"), [(32, 50_000, 1), (200, 50_000, 3), (2048, 1024, 32), (8192, 8, 1)])
+def test_pieces_of_a_batch_are_no_few_rows(rows, n, count):
+    """Sums over the rows of a piece may be as large as many rows: few rows do not pay for them."""
+    x = Dense(np.broadcast_to(1.0, (rows, n)))
+    assert [piece.shape[0] for piece in pieces(x, PIECE)] == [
+        rows * (i + 1) // count - rows * i // count for i in range(count)
+    ]
+
+
 # --- sweeps -------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +195,31 @@ def test_a_pool_is_read_once_and_the_next_one_ahead():
     assert counted.count() == 3 * len(CHUNKS)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_large_batch_is_taken_in_portions(monkeypatch, threads):
+    """Blocks of two pools and a portion are in memory, however many rows a batch has."""
+    monkeypatch.setattr("nmfkit.executors.plan.BLOCK", 7 * X[0].nbytes)
+    held, rows = [], []
+
+    class Large(Walking):
+        def phase(self, shared):
+            due = super().phase(shared)
+            return due and due._replace(draw=due.draw._replace(rows=M)) if shared["batch"] == 0 else None
+
+        def seen(self, x, given, shared):
+            held.append(len(executor._drawing._known._kinds["blocks"]))
+            rows.append(x.shape[0])
+            return super().seen(x, given, shared)
+
+    source = Chunked(X, CHUNKS)
+    with LocalExecutor(source, plan_of(source, 1, threads)) as executor:
+        first, _ = executor.sweep(nothing, None, {}, data=False)
+        new = executor.advance(Large(), first, START)
+    assert (executor.fetch(new.following)["seen"] == 1).all()
+    assert max(held) <= 2
+    assert max(rows) <= 7
+
+
 def test_what_does_not_fit_the_memory_is_shuffled_by_pools():
     x, chunks = np.ones((4096, 1024)), [(lo, lo + 128) for lo in range(0, 4096, 128)]  # 32 blocks of a megabyte
     source = Chunked(x, chunks)
@@ -183,7 +230,7 @@ def test_what_does_not_fit_the_memory_is_shuffled_by_pools():
     assert 2 <= plan.layout.pool < len(plan.bounds)
     assert plan.cache_bytes + plan.pool_bytes <= 2**24
     roomy = make_plan(
-        source, width=2, dtype=source.dtype, elementwise=False, forms_product=False, threads=1, memory=2**28,
+        source, width=2, dtype=source.dtype, elementwise=False, forms_product=False, threads=1, memory=2**29,
         draws=True, reads=2,
     )  # fmt: skip
     assert roomy.layout.pool == 0, "all of it fits: every row may meet every other"

@@ -322,3 +322,17 @@ def test_classes_that_do_not_fit(classes, error, said):
         quality(w, w, classes)
     with pytest.raises(error, match=said):
         knn_accuracy(w, classes)
+
+
+def test_tables_and_arrays_of_numbers_are_taken_as_they_are():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(3)
+    x, w = rng.random((40, 5)), rng.random((40, 2))
+    tables = pandas.DataFrame(x, columns=list("abcde")), pandas.DataFrame(w)
+    assert trustworthiness(*tables, neighbours=np.array([3, 6])) == trustworthiness(x, w, neighbours=[3, 6])
+    classes = ["a", "b"] * 20
+    assert quality(*tables, pandas.Series(classes)) == quality(x, w, classes)
+    with pytest.raises(UsageError, match="x is no matrix of numbers"):
+        trustworthiness(pandas.DataFrame({"a": ["one"] * 40}), w)
+    with pytest.raises(UsageError, match="w is no matrix of numbers"):
+        trustworthiness(x, [[1.0], [2.0, 3.0]])

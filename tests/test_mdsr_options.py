@@ -68,6 +68,16 @@ def test_least_squares_are_not_for_a_product_that_is_cut_off():
     assert made(NMF, output="relu", polish="end").closes
 
 
+@pytest.mark.parametrize(
+    ("name", "output", "said"), [(NMF, "linear", "H ≥ 0 has none"), (NMF, "relu", "relu"), (RNMF, "relu", "relu")]
+)
+def test_scores_of_either_sign_are_not_for_a_product_of_one(name, output, said):
+    with pytest.raises(UsageError, match=f"makes negative entries, and .*{said}.*use preprocess=zscore-fold"):
+        made(name, output=output, preprocess="zscore", clip=3)
+    assert made(name, output=output, preprocess="zscore-fold", clip=3).signed
+    assert made(RNMF, preprocess="zscore").signed
+
+
 @pytest.mark.parametrize("name", [NMF, RNMF])
 def test_it_takes_one_rank_and_no_parts(name):
     with pytest.raises(Incompatible, match=f"'{name}' takes one rank"):
@@ -140,3 +150,11 @@ def test_it_says_what_a_fit_needs():
     between = 7 * 5 + 5 * 3
     assert made(hidden_sizes="7,5").width(9) == 7 + 5 + 3 + 3 + -(-between // 9)
     assert made(hidden_sizes="7,5", preprocess="zscore-fold").width(9) == 2 * (7 + 5 + 3 + 3) + -(-between // 9)
+
+
+def test_the_encoder_is_moved_slower_where_rows_are_long():
+    options = made(rate="0.01").options
+    assert options.pace(100, 10.0) == 1.0
+    assert options.pace(100, 50.0) == 1.0
+    assert options.pace(100, 500.0) == pytest.approx(0.1)
+    assert made(NMF, preset="authors").options.pace(100, 1e9) == 1.0

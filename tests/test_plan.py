@@ -68,6 +68,14 @@ def test_sparse_blocks_stay_whole_unless_the_product_is_formed():
     assert rows * 5000 * 4 <= 2 * MIB
 
 
+def test_sparse_blocks_are_taken_in_tiles_where_another_matrix_is_made_of_them():
+    from scipy.sparse import random_array
+
+    source = open_source(random_array((4000, 5000), density=0.05, rng=np.random.default_rng(0)))
+    layout = plan(source, views=True)
+    assert 1 < layout.tile_rows * source_bytes(source) / 4000 / MIB <= 4
+
+
 def test_matrices_in_memory_are_not_read_again():
     layout = plan(open_source(np.ones((100, 10), dtype="f4")))
     assert layout.resident

@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CASES = (
     *("faces", "topics", "spectra", "audio", "signatures", "cells", "ratings"),
-    *("deep_topics", "recovery", "clusters", "communities"),
+    *("deep_topics", "recovery", "clusters", "communities", "embedding"),
 )
 PICTURES = HERE.parents[1] / "docs" / "pictures"
 

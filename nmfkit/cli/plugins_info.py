@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inspect import Parameter
+from dataclasses import is_dataclass
+from inspect import Parameter, getdoc
 from typing import Any, get_type_hints
 
 from nmfkit import protocols
@@ -72,7 +73,16 @@ def _described(part: Registered) -> dict[str, Any]:
         ],
         "preset": dict(preset),
         "offers": _offers(part),
+        "about": _about(factory),
     }
+
+
+def _about(factory: Any) -> str:
+    """What the part's docstring says, where somebody wrote one."""
+    text = getdoc(factory) or ""
+    # Python makes one of a dataclass's fields, which are told as parameters.
+    made_up = is_dataclass(factory) and text.startswith(f"{getattr(factory, '__name__', '')}(")
+    return "" if made_up else text
 
 
 def _type(factory: Any, name: str, parameter: Parameter) -> str:
@@ -140,6 +150,7 @@ def _in_words(part: dict[str, Any]) -> str:
         ("opens", ", ".join(part.get("opens", ()))),
         ("from", f"{part['distribution']} {part['version']} (entry point {part['entry_point']})"),
         ("factory", part["factory"]),
+        ("about", part["about"]),
     ]
     shown = [(label, text) for label, text in lines if text]
     return f"{part['kind']} {part['name']}: {part['summary']}\n\n{facts(shown, '  ')}"

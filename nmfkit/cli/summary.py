@@ -91,7 +91,8 @@ def why(result: Result) -> str:
         "max-sweeps": "the most that --max-sweeps allows",
         "time-limit": "stopped by the time limit",
     }
-    return reasons.get(result.stopped_by or "", result.stopped_by or "not finished")
+    own = f"ended by the model: {result.stopped_by}" if result.stopped_by else "not finished"
+    return reasons.get(result.stopped_by or "", own)
 
 
 def what_is_left(path: str | None, meter: Meter) -> str:

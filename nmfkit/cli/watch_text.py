@@ -9,6 +9,7 @@ from nmfkit.cli.course import pace_text, place_text, stage_text
 from nmfkit.cli.sparkline import sparkline
 from nmfkit.cli.terminal import ramp_of, spelt
 from nmfkit.cli.text import duration, facts, number, ranks_text, shape_text, shell
+from nmfkit.errors import NmfkitError
 from nmfkit.watch import Sighting
 
 COLUMNS = 40
@@ -110,7 +111,21 @@ def place_line(found: Sighting) -> str:
 
 def _problem(found: Sighting) -> str:
     problem = found.problem
-    parts = f"{problem.get('model')}, {ranks_text(problem.get('ranks', ()))}, loss {problem.get('loss')}"
+    parts = f"{problem.get('model')}, {ranks_text(problem.get('ranks', ()))}"
+    if _takes_loss(str(problem.get("model"))):
+        parts += f", loss {problem.get('loss')}"
     # What is left to nmfkit is chosen by now, unless the model fixes its own.
     rule = "" if problem.get("rule") == "auto" else f", rule {problem.get('rule')}"
     return f"{found.source}, {shape_text(found.shape)}: {parts}{rule}"
+
+
+def _takes_loss(model: str) -> bool:
+    """Whether the loss of a problem means anything to its model; one that is not installed here is taken to have it."""
+    from nmfkit.parts import PartText
+    from nmfkit.registry import registry
+
+    try:
+        made = registry().get("model", PartText.parse(model).name).load()
+    except NmfkitError:
+        return True
+    return "loss" in getattr(made, "takes", ("loss",))

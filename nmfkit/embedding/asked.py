@@ -39,6 +39,8 @@ def counts_of(given: Any) -> tuple[int, ...]:
 def _listed(given: Any) -> Iterable[Any]:
     if isinstance(given, str):
         return given.split(",")
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        return given.tolist()  # type: ignore[no-any-return] # a list, of one dimension
     return given if isinstance(given, Sequence) else [given]
 
 

@@ -25,16 +25,23 @@ View: TypeAlias = Callable[[Block], Block]
 
 
 def matrix_of(given: Any, name: str) -> Source:
-    """`given` (m, n) as a source: an array, lists, a sparse matrix, a path, whatever `open_source` takes.
+    """`given` (m, n) as a source: an array, lists, a DataFrame, a sparse matrix, a path, whatever `open_source` takes.
 
-    Raises `UsageError` where entries are missing or weighed: such rows have no distances.
+    Raises `UsageError` where entries are missing or weighed, for such rows have no distances, or are no numbers.
     """
-    if isinstance(given, list | tuple):
-        given = np.asarray(given, dtype=np.float64)
+    if isinstance(given, list | tuple) or (hasattr(given, "to_numpy") and hasattr(given, "columns")):
+        given = _numbers(given, name)
     source = ArraySource(given, uri=name) if isinstance(given, np.ndarray) else open_source(given)
     if reason := hidden(source):
         raise UsageError(reason)
     return source
+
+
+def _numbers(given: Any, name: str) -> Array:
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} is no matrix of numbers: {error}") from error
 
 
 def hidden(source: Source) -> str:

@@ -78,7 +78,7 @@ def _one(x: Any, w: Any, neighbours: Any, sample: Any, seed: int, measure: Any) 
     rows = drawn(one.shape[0], sample, seed)
     pair = _Pair(some_rows(one, rows), some_rows(other, rows), asked)
     found: Mapping[int, float] = dict(zip(asked, measure(pair), strict=True))
-    return found if isinstance(neighbours, Sequence) else found[asked[0]]
+    return found if isinstance(neighbours, Sequence) or np.ndim(neighbours) else found[asked[0]]
 
 
 def preserved(

@@ -41,13 +41,13 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     _model: ClassVar[str] = "nmf"
 
     @property
-    def _signed(self) -> bool:
-        """Whether X may hold negative entries, with these parameters; True where they make no model: `fit` says why."""
+    def _expected(self) -> Expected:
+        """What X may be with these parameters; of either sign where they make no model: `fit` says why."""
         try:
             problem = make_problem(**self._fields((1, 1), None))
-            return Expected.by(resolve(problem).model).signed
+            return Expected.by(resolve(problem).model)
         except UsageError:
-            return True
+            return Expected(signed=True)
 
     def fit(self, X: Any, y: Any = None, *, mask: Any = None, weights: Any = None) -> Any:
         """Fit to X (m, n); `mask` and `weights` (m, n) as in `nmfkit.fit`. Returns the estimator."""
@@ -206,7 +206,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = not self._signed
+        tags.input_tags.positive_only = not self._expected.signed
         tags.input_tags.allow_nan = self.missing == "nan"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -214,7 +214,7 @@ class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _more_tags(self) -> dict[str, Any]:
         """The tags for scikit-learn 1.5."""
         return {
-            "requires_positive_X": not self._signed,
+            "requires_positive_X": not self._expected.signed,
             "allow_nan": self.missing == "nan",
             "preserves_dtype": [np.float64, np.float32],
         }

@@ -41,7 +41,7 @@ class ContinuingEstimator(ModelEstimator):
             if before is not None:
                 _refuse_others(resolve(problem).problem, before.problem)
             dtype = None if before is None else _dtype_of(before)
-            source = open_observed(x, key=self.key, dtype=dtype or problem.dtype, missing=self.missing)
+            source = open_observed(x, dtype=dtype or problem.dtype, missing=self.missing)
             made = advanced(before, source, problem, Machine.of(self._machine()), self.__dict__.get("n_steps_", 0))
         self._forget_fit()
         self._encoder = made

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_non_negative
 
 from nmfkit.estimators.errors import ParameterError
+from nmfkit.probe import way_out
 from nmfkit.protocols import Source
 from nmfkit.sources import is_source, open_source
 from nmfkit.sources.observed import filled, holes
@@ -37,9 +38,18 @@ def matrix_of(estimator: Any, x: Any, *, reset: bool) -> Any:
     dtypes = [np.float64, np.float32] if estimator.dtype is None else estimator.dtype
     finite = "allow-nan" if estimator.missing == "nan" else True
     checked = _validated(estimator, x, reset=reset, finite=finite, accept_sparse="csr", dtype=dtypes)
-    if not estimator._signed:
-        check_non_negative(checked, type(estimator).__name__)
+    _refuse_negative(estimator, checked)
     return checked
+
+
+def _refuse_negative(estimator: Any, x: Any) -> None:
+    expected = estimator._expected
+    if expected.signed:
+        return
+    try:
+        check_non_negative(x, type(estimator).__name__)
+    except ValueError as error:
+        raise ParameterError(f"{error}: {way_out('a negative entry', expected.either_sign)}") from None
 
 
 def _unmasked(x: Any, missing: str) -> Any:

@@ -13,6 +13,7 @@ from nmfkit.estimators.inputs import matrix_of
 from nmfkit.estimators.starts import drawn, given
 from nmfkit.estimators.stream import Stream, advance
 from nmfkit.executors.machine import Machine
+from nmfkit.probe import Expected
 from nmfkit.result import Result
 
 
@@ -31,7 +32,7 @@ class NMF(ModelEstimator):
     many passes over the same batches end where `fit` does. Raises `ValueError` with all faults of the parameters.
     """
 
-    _signed = False
+    _expected = Expected()
 
     def __init__(
         self,

@@ -75,6 +75,7 @@ class ClusterExecutor:
         self._edges = np.array([lo for lo, _ in plan.bounds] + [source.shape[0]], dtype=np.int64)
         self._placement = Placement([len(shard) for shard in plan.shards])
         self._batches = Batches(plan.bounds, plan.layout.pool)
+        self._heads: list[int] = []  # for each shard, the first one that goes into the same sums of a batch
         self._source = self._post.parcel(source)
         self._stale: list[str] = []
         self._workers: dict[str, int] = {}
@@ -172,14 +173,18 @@ class ClusterExecutor:
         return passed
 
     def _batch(self, errand: Errand, draw: Draw) -> list[Future[Any]]:
-        """The tasks of a batch: one for each worker that has rows of it."""
+        """The tasks of a batch: one for each worker that had rows of it at first, so that sums stay those sums."""
         plan, owners = self.plan, self._placement.on(self._present())
-        there = {i: owners[shard] for shard, blocks in enumerate(plan.shards) for i in blocks}
-        parts: dict[str, list[Some]] = {}
+        self._heads = self._heads or [owners.index(owner) for owner in owners]
+        there = {i: self._heads[shard] for shard, blocks in enumerate(plan.shards) for i in blocks}
+        parts: dict[int, list[Some]] = {}
         for some in self._batches.of(draw):
             parts.setdefault(there[some.block], []).append(some)
         most = -(-2 * plan.layout.pool // max(1, plan.workers)) or len(plan.bounds)
-        return [self._task(run_drawn, errand, part, most, of=errand, owner=owner) for owner, part in parts.items()]
+        given = most, plan.rows_at_once
+        return [
+            self._task(run_drawn, errand, part, *given, of=errand, owner=owners[head]) for head, part in parts.items()
+        ]
 
     def _advance_by_groups(self, model: Parted, rows: RowStore, shared: Any) -> Advance:
         groups, parcel = self.plan.groups, self._post.parcel(model)

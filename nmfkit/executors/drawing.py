@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from nmfkit.blocks import Block
 from nmfkit.errors import NmfkitError
-from nmfkit.executors.draws import Batches, Some, picked
+from nmfkit.executors.draws import Batches, Some, picked, portions
 from nmfkit.executors.known import Known
 from nmfkit.executors.plan import Plan
 from nmfkit.protocols import Draw, Source
@@ -37,11 +37,12 @@ class Drawing:
         self._batches = Batches(plan.bounds if readers or pool else ((0, source.shape[0]),), pool)
         self._known, self._wanted = Known(), frozenset[int]()
 
-    def batch(self, draw: Draw) -> Block:
-        """The rows of a batch, in a block that knows no place in X."""
+    def batch(self, draw: Draw) -> Iterator[Block]:
+        """The rows of a batch, in blocks that know no place in X: in one, unless that is large."""
         if (turn := self._batches.turning(draw)) is not None:
             self._turn(*turn)
-        return picked(self._batches.of(draw), self._block).within(self._source.shape[0])
+        for some in portions(self._batches.of(draw), self._plan.rows_at_once):
+            yield picked(some, self._block).within(self._source.shape[0])
 
     def _turn(self, now: list[int], following: list[int]) -> None:
         """Let go of the blocks of earlier pools, and read those of the next one ahead."""
@@ -53,7 +54,8 @@ class Drawing:
 
     def _block(self, some: Some) -> Block:
         index, lo, hi, _ = some
-        return self._known.get(BLOCKS, str(index), len(self._plan.bounds), lambda: self._read(index, lo, hi))
+        most = 2 * self._plan.layout.pool or len(self._plan.bounds)
+        return self._known.get(BLOCKS, str(index), most, lambda: self._read(index, lo, hi))
 
     def _ahead(self, index: int) -> None:
         if index not in self._wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nmfkit.blocks import Block
-from nmfkit.executors.draws import Some, picked, pieces
+from nmfkit.executors.draws import Some, picked, pieces, portions
 from nmfkit.executors.local import PIECE
 from nmfkit.executors.shard import combine, told_where
 from nmfkit.executors.worker import Errand, Partial, Reading, admitted, shelf
@@ -13,8 +13,8 @@ from nmfkit.protocols import Source
 from nmfkit.stats import widen
 
 
-def run_drawn(errand: Errand, part: Sequence[Some], most: int) -> Partial:
-    """The sums over the rows of `part`; of the blocks that batches come from, the last `most` stay in memory."""
+def run_drawn(errand: Errand, part: Sequence[Some], most: int, rows: int) -> Partial:
+    """The sums over the rows of `part`, so many at a time; of the blocks that they are in, the last `most` are kept."""
     admitted(errand.passport)
     desk = shelf()
     source: Source = errand.source.open()
@@ -27,5 +27,5 @@ def run_drawn(errand: Errand, part: Sequence[Some], most: int) -> Partial:
         with told_where("a batch", source):
             return widen(step(x, {}, shared)[1])
 
-    x = picked(part, block).within(source.shape[0])
-    return Partial(combine(map(stats, pieces(x, PIECE))), (), ())
+    blocks = (picked(some, block).within(source.shape[0]) for some in portions(part, rows))
+    return Partial(combine(stats(piece) for x in blocks for piece in pieces(x, PIECE)), (), ())

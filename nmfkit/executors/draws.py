@@ -13,6 +13,9 @@ import numpy as np
 from nmfkit.blocks import Array, Block, joined
 from nmfkit.protocols import Draw
 
+ROWS = 64
+"""Rows of a batch that are worth sums of their own: those may be as wide as many rows of X."""
+
 
 class Some(NamedTuple):
     """Rows of block number `block`, which is `lo` … `hi` of X: their numbers in the block, ascending."""
@@ -88,6 +91,23 @@ class Batches:
         return self._order[1]
 
 
+def portions(some: Sequence[Some], rows: int) -> Iterator[list[Some]]:
+    """The rows of a batch in portions of so many, so that a large batch is never in memory in one."""
+    portion: list[Some] = []
+    room = rows
+    for block, lo, hi, numbers in some:
+        at = 0
+        while at < len(numbers):
+            taken = numbers[at : at + room]
+            portion.append(Some(block, lo, hi, taken))
+            at, room = at + len(taken), room - len(taken)
+            if room == 0:
+                yield portion
+                portion, room = [], rows
+    if portion:
+        yield portion
+
+
 def picked(some: Sequence[Some], block: Callable[[Some], Block]) -> Block:
     """The rows of a batch in one block, from `block`, which gives the whole block of each part."""
     pieces = [block(part).take(part.rows) for part in some]
@@ -95,7 +115,7 @@ def picked(some: Sequence[Some], block: Callable[[Some], Block]) -> Block:
 
 
 def pieces(x: Block, size: int) -> Iterator[Block]:
-    """`x` in runs of rows of about `size` bytes, whoever works on them."""
-    count = min(x.shape[0], max(1, x.nbytes // size))
+    """`x` in runs of rows of about `size` bytes, and of at least `ROWS` rows, whoever works on them."""
+    count = max(1, min(x.shape[0] // ROWS, x.nbytes // size))
     for a, b in pairwise([x.shape[0] * i // count for i in range(count + 1)]):
         yield x.rows(a, b)

@@ -100,11 +100,17 @@ class LocalExecutor:
 
     def _drawn(self, step: Step, shared: Shared, draw: Draw) -> Stats:
         """The sums of `step` over a batch, in pieces that do not depend on the number of threads."""
-        x, run = self._drawing.batch(draw), _OfBatch(self.source, step, shared, draw.number)
-        stats = combine(iter(self._map(run, list(pieces(x, PIECE)))))
-        if self.on_block is not None:
-            self.on_block(x.nbytes)
-        return stats
+        run = _OfBatch(self.source, step, shared, draw.number)
+        return combine(stats for x in self._heard(self._drawing.batch(draw)) for stats in self._on_pieces(run, x))
+
+    def _heard(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        for x in blocks:
+            yield x
+            if self.on_block is not None:
+                self.on_block(x.nbytes)
+
+    def _on_pieces(self, run: Callable[[Block], Stats], x: Block) -> Iterable[Stats]:
+        return self._map(run, list(pieces(x, PIECE)))
 
     def _map(self, function: Callable[[Block], Stats], blocks: Sequence[Block]) -> Iterable[Stats]:
         if self._workers is None or len(blocks) == 1:

@@ -20,7 +20,7 @@ from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.plan import Layout, Plan, free_memory, make_plan, worker_budget
 from nmfkit.loop import Watcher, is_parted, is_phased
-from nmfkit.protocols import Draws, Executor, Model, Source, Wide
+from nmfkit.protocols import Draws, Executor, HasView, Model, Source, Wide
 from nmfkit.sketch import columns
 from nmfkit.sources.uri import is_remote
 
@@ -187,6 +187,7 @@ def _needs(source: Source, resolved: Resolved) -> dict[str, Any]:
         "reads": resolved.model.reads if is_phased(resolved.model) else 1,
         "shared_width": resolved.model.width(source.shape[1]) if isinstance(resolved.model, Wide) else None,
         "draws": isinstance(resolved.model, Draws) and resolved.model.draws,
+        "views": isinstance(resolved.model, HasView) and resolved.model.elementwise,
     }
 
 

@@ -32,7 +32,7 @@ W_COPIES = 6
 WORKER_BASE = 160 * MIB
 """Bytes that a worker process takes before it holds any data."""
 BASE = 200 * MIB
-"""Bytes that this process takes before it holds any data, or a quarter of the budget where that is less."""
+"""Bytes that this process takes before it holds any data: what is kept in memory leaves room for them."""
 CACHED = 0.6
 """Part of the memory left that blocks are kept in: as measured, readers and the allocator take the rest."""
 GROUPS_SHARE = 0.25
@@ -90,6 +90,11 @@ class Plan:
     def reads_ahead(self) -> bool:
         """Whether there is room for the blocks of two pools."""
         return self.pool_bytes > 0
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of a batch that are in memory together: of about a block's size, at least one."""
+        return max(1, BLOCK * self.bounds[-1][1] // max(1, self.source_bytes))
 
     @property
     def tile_rows(self) -> int | None:
@@ -159,11 +164,12 @@ def make_plan(
     reads: int = 1,
     shared_width: int | None = None,
     draws: bool = False,
+    views: bool = False,
 ) -> Plan:
     """Lay out a fit of factors of `width` columns in all, within `memory` bytes (None: half of what is free).
 
     `shared_width` is that of the shared state where it is more than its components. With `draws`, batches are formed
-    of the rows of several blocks, which are to be in memory together.
+    of the rows of several blocks, which are to be in memory together. With `views`, steps make another matrix of X.
 
     `row_copies` says how often rows of that width are kept, with what serves going on. `groups` is how many groups of
     shards a sweep would like to go through one after the other, keeping the statistics of each (0: whole sweeps); it
@@ -176,12 +182,12 @@ def make_plan(
     itemsize = np.dtype(dtype).itemsize
     spread = max(1, workers)
     count = threads or available_threads()
-    base = 0 if memory is None or workers else min(BASE, memory // 4)
-    budget = memory - base if memory is not None else free_memory() // 2
+    budget = memory if memory is not None else free_memory() // 2
     # One H and its successor, float64 statistics of two halves for each thread, and the rule's temporaries.
     wide = shared_width or width
     statistics = 2 * wide * n * 8
-    shared = 4 * wide * n * itemsize + 3 * statistics
+    # A state that is more than H changes several times a sweep: there is the one that stands, too, and one to come.
+    shared = (4 if shared_width is None else 8) * wide * n * itemsize + 3 * statistics
     size = source_bytes(source)
     resident = source.resident and not workers
     rows_width = row_copies * width
@@ -192,9 +198,11 @@ def make_plan(
         # Those of all groups where they are kept in memory, and two sums of them.
         shared += (2 + (0 if workers else layout.groups if layout else groups)) * statistics
     if memory is None and shared + statistics > 2 * budget:
+        state = "components" if shared_width is None else "columns of weights"
+        lower = "a lower rank" if shared_width is None else "smaller layers of the model, a lower rank"
         raise UsageError(
-            f"{wide} components of {n:,} features take {size_text(shared + statistics)} with their statistics, and "
-            f"{size_text(2 * budget)} of memory are free: choose a lower rank, or put the longer side on the rows "
+            f"{wide} {state} of {n:,} features take {size_text(shared + statistics)} with their statistics, and "
+            f"{size_text(2 * budget)} of memory are free: choose {lower}, or put the longer side on the rows "
             "(nmfkit convert --transpose)"
         )
     left = budget - shared - statistics
@@ -212,11 +220,11 @@ def make_plan(
         in_flight += count * W_COPIES * max(hi - lo for lo, hi in bounds) * rows_width * itemsize
     left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
-        needed = _allowing(budget - left + largest)
-        small = f"the memory budget of {size_text(memory)} is too small, with {size_text(base)} for the program itself"
+        needed = budget - left + largest
+        small = f"the memory budget of {size_text(budget)} is too small"
         allow = f"allow --memory {size_text(needed)} or more"
         if workers:
-            needed = int((budget - left + largest + WORKER_BASE) / WORKER_SHARE)
+            needed = int((needed + WORKER_BASE) / WORKER_SHARE)
             small = f"the memory of a worker is too small, {size_text(budget)} of it are left for a fit"
             allow = f"give each {size_text(needed)} or more (--memory, and dask's own limit where that is lower)"
         raise UsageError(
@@ -224,6 +232,8 @@ def make_plan(
             f"thread(s) with blocks of {size_text(largest)} take {size_text(in_flight)}; {allow}, or convert the "
             "matrix to smaller chunks"
         )
+    if memory is not None and not workers:
+        left = max(0, left - BASE)
     rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0
     cache = 0 if resident else max(0, min(int(CACHED * left), size))
@@ -239,7 +249,7 @@ def make_plan(
         layout = Layout(
             target,
             min(len(bounds), groups * _shard_count(count, workers, statistics)),
-            _tile_rows(source, n, itemsize, elementwise, forms_product),
+            _tile_rows(source, itemsize, elementwise, forms_product, views),
             _fan_in(count, workers, statistics, budget),
             groups,
             min(pool, len(bounds)),
@@ -249,7 +259,7 @@ def make_plan(
         threads=count,
         bounds=bounds,
         shards=_shards(bounds, layout.shards),
-        memory=budget + base,
+        memory=budget,
         block_bytes=largest,
         shared_bytes=shared + count * statistics,
         rows_bytes=rows_bytes,
@@ -263,11 +273,6 @@ def make_plan(
         reads=reads,
         pool_bytes=pool_bytes,
     )
-
-
-def _allowing(size: int) -> int:
-    """The memory to ask for, so that `size` bytes of it are for a fit."""
-    return min(size + BASE, -(-4 * size // 3))
 
 
 def _shard_count(threads: int, workers: int, statistics: int) -> int:
@@ -306,9 +311,11 @@ def _block_target(size: int, resident: bool, left: int, threads: int, spread: in
     return target if resident else max(MIB // 16, min(target, left // (8 * threads)))
 
 
-def _tile_rows(source: Source, n: int, itemsize: int, elementwise: bool, forms_product: bool) -> int | None:
+def _tile_rows(source: Source, itemsize: int, elementwise: bool, forms_product: bool, views: bool) -> int | None:
+    m, n = source.shape
     if source.is_sparse and not forms_product:
-        return None  # temporaries have the size of the stored entries
+        # Temporaries have the size of the stored entries; another matrix takes several times as much as X.
+        return max(1, PRODUCT_TILE * m // source_bytes(source)) if views else None
     target = ELEMENTWISE_TILE if elementwise else PRODUCT_TILE
     least = 1 if source.is_sparse else 32
     return max(least, target // (n * itemsize))

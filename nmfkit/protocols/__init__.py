@@ -64,6 +64,8 @@ from nmfkit.protocols.sweeping import Draws as Draws
 from nmfkit.protocols.sweeping import Parted as Parted
 from nmfkit.protocols.sweeping import Pass as Pass
 from nmfkit.protocols.sweeping import Phased as Phased
+from nmfkit.protocols.telling import Diagnoses as Diagnoses
+from nmfkit.protocols.telling import Tells as Tells
 from nmfkit.protocols.views import Embeds as Embeds
 from nmfkit.protocols.views import HasView as HasView
 from nmfkit.protocols.views import Judged as Judged

@@ -11,8 +11,9 @@ import numpy as np
 from nmfkit.blocks import Array
 from nmfkit.check import resolve
 from nmfkit.cli.summary import consensus_of
+from nmfkit.probe import Expected, empty_text
 from nmfkit.problem import Problem, part_text
-from nmfkit.protocols import HasLevels, HasSums
+from nmfkit.protocols import Diagnoses, HasLevels, HasSums
 from nmfkit.report.study import Components, Study
 from nmfkit.result import Result
 from nmfkit.stopping import WINDOW, Gauge
@@ -49,6 +50,7 @@ def cautions(study: Study) -> list[Caution]:
         *_unfinished(study.result),
         *(caution for found in _judged(study) for caution in _of_components(found, _level(study, found))),
         *_of_levels(study),
+        *_of_model(study),
         *_of_data(study),
         *_of_problem(study.result),
         *_of_labels(study),
@@ -106,9 +108,9 @@ def _unfinished(result: Result) -> Iterator[Caution]:
             f"{again} --time-limit {problem.time_limit:g}",
         )
     if len(history) > 1 and history[-1] > np.min(history) + 1e-9 * abs(history[-1]) + _rounding(result):
-        yield Caution(
-            "rose", f"The objective ended at {history[-1]:.6g}, above its lowest value {np.min(history):.6g}."
-        )
+        end, low = f"{history[-1]:.6g}", f"{np.min(history):.6g}"
+        if end != low:
+            yield Caution("rose", f"The objective ended at {end}, above its lowest value {low}.")
 
 
 def _gain(before: float, now: float, gauge: Gauge) -> str:
@@ -176,6 +178,16 @@ def twins(found: Components, cosine: Array) -> list[tuple[int, int, float]]:
     return sorted(listed, key=lambda pair: -pair[2])
 
 
+def _of_model(study: Study) -> Iterator[Caution]:
+    """What a model knows to look for in its runs."""
+    model = study.result.model
+    if not isinstance(model, Diagnoses):
+        return
+    left = study.residuals
+    for text in model.diagnosis(study.result, None if left is None else left.columns.empty):
+        yield Caution("model", text)
+
+
 def _of_data(study: Study) -> Iterator[Caution]:
     left, weights = study.residuals, study.main.weights
     empty = left.rows.zero + left.rows.hidden if left else 0
@@ -187,13 +199,14 @@ def _of_data(study: Study) -> Iterator[Caution]:
     if left is None:
         return
     sides = ((left.rows, "rows", "W"), (left.columns, "columns", "H"))
+    zero = empty_text(Expected.by(study.result.model).embeds)
     for side, name, factor in sides[:1] if study.symmetric else sides:
         count = len(side.sums)
         what = "what the model makes of the data" if study.result.is_viewed else "the data"
         if side.zero:
             yield Caution(
                 f"zero-{name}",
-                f"{side.zero:,} of {count:,} {name} of {what} are all zero; their {name} of {factor} go to zero.",
+                f"{side.zero:,} of {count:,} {name} of {what} are all zero; {zero[name]}.",
             )
         if side.hidden:
             yield Caution(

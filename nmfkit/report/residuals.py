@@ -56,9 +56,15 @@ class Side:
         return _ratio(self.sums[:, FIT_SUM] - self.sums[:, SUM], self.sums[:, SUM])
 
     @property
+    def empty(self) -> Array:
+        """Which are all zero where they are observed."""
+        found: Array = (self.sums[:, SEEN] > 0) & (self.sums[:, DATA] == 0)
+        return found
+
+    @property
     def zero(self) -> int:
-        """How many are all zero where they are observed."""
-        return int(np.count_nonzero((self.sums[:, SEEN] > 0) & (self.sums[:, DATA] == 0)))
+        """How many are."""
+        return int(np.count_nonzero(self.empty))
 
     @property
     def hidden(self) -> int:

@@ -94,10 +94,11 @@ def _factorized(result: Result) -> list[tuple[str, Any]]:
 
 
 def _start(result: Result) -> str:
-    about, init = consensus_of(result), part_text(result.problem.init)
+    about = consensus_of(result)
+    init = f"{part_text(result.problem.init)}, " if "init" in result.model.takes else ""
     if about is None:
-        return f"{init}, seed {result.problem.seed}"
-    return f"{init}, seeds {about['seeds'][0]} to {about['seeds'][1]}"
+        return f"{init}seed {result.problem.seed}"
+    return f"{init}seeds {about['seeds'][0]} to {about['seeds'][1]}"
 
 
 def sides_text(study: Study) -> str:

@@ -19,7 +19,7 @@ def nmfkit_models() -> list[PartSpec]:
     return [
         PartSpec(
             "ig-mdsr-nmf",
-            "X ≈ W H with H ≥ 0 and W from 0 to 1, made of X by a trained encoder: neighbours stay neighbours",
+            "X ≈ W H with H ≥ 0 and W from 0 to 1, made of X by a trained encoder",
             _MODEL,
             preset={"relaxed": False},
             examples=(

@@ -43,21 +43,22 @@ def stepped(
     nonnegative: Collection[str],
     per: float = 1.0,
     units: Mapping[str, float] = MappingProxyType({}),
+    paces: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """`net` after a step down `gradient` / `per`, and the state that follows; what is given stays as it is.
 
     m += (1 − β₁)(g − m), v += (1 − β₂)(g² − v), θ −= α m / (√v + `tiny`) with α = `rate` √(1 − β₂ᵗ) / (1 − β₁ᵗ):
     Kingma & Ba, ICLR 2015, the form before their section 2.1. The weights of the names `nonnegative` are then
     projected, θ ← max(θ, 0), and their moments are not. `units` are what weights of some names are measured in: a step
-    is then that of θ / unit, whose gradient is g · unit. Every result has the dtype of its weights; names that only
-    `gradient` has are left out.
+    is then that of θ / unit, whose gradient is g · unit. `paces` are factors of the rate for some names. Every result
+    has the dtype of its weights; names that only `gradient` has are left out.
     """
     count = adam["count"] + 1
     alpha = float(rate) * math.sqrt(1 - DECAYS[1] ** count) / (1 - DECAYS[0] ** count)
     made = {
         name: _moved(
             (weights, gradient[name], adam["mean"][name], adam["square"][name]),
-            (alpha * units.get(name, 1.0), float(tiny), units.get(name, 1.0) / per),
+            (alpha * units.get(name, 1.0) * paces.get(name, 1.0), float(tiny), units.get(name, 1.0) / per),
             name in nonnegative,
         )
         for name, weights in net.items()

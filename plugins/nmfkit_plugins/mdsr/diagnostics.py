@@ -16,6 +16,12 @@ from nmfkit.stats import Least, add, widen
 BELOW, ABOVE = 0.01, 0.99
 """Entries of W outside are saturated: σ is flat there, and learns next to nothing."""
 
+MOST = 0.8
+"""Part of the entries of W from which on a network is said to be saturated: half of them is usual."""
+
+SHOWN = 6
+"""Names of outputs that a sentence lists at most."""
+
 TILE = 2**20
 """Entries of W H that are in memory at a time."""
 
@@ -40,11 +46,35 @@ class Diagnosis:
         """The same in plain words; `columns` are names of the columns of Y."""
         found = [f"loss per entry {self.loss:.6g}, mean entry of W {self.mean:.3g}"]
         if len(self.dead):
-            names = [str(j) if columns is None else columns[j] for j in self.dead[:6].tolist()]
-            more = f" and {len(self.dead) - 6:,} more" if len(self.dead) > 6 else ""
-            found.append(f"{len(self.dead):,} outputs are dead: {', '.join(names)}{more}")
+            found.append(f"{_outputs(self.dead)}: {_named(self.dead, columns)}")
         found.append(f"{100 * self.below:.1f} % of W are below {BELOW}, {100 * self.above:.1f} % above {ABOVE}")
         return found
+
+    def faults(self, columns: Sequence[str] | None, empty: Array | None) -> list[str]:
+        """What is wrong, a sentence or two each; `empty` (N,) tells columns of Y that are all zero, where known."""
+        found, lost = [], self.dead if empty is None else self.dead[~empty[self.dead]]
+        if len(lost):
+            perhaps = ", and have something to fit" if empty is not None else " (right where the data are all zero)"
+            found.append(
+                f"{_outputs(lost)}{perhaps}: {_named(lost, columns)}. The fit is 0 there for every row, and where it "
+                "is cut off, training cannot go on from that: try output=linear, start=scaled, or another seed."
+            )
+        if self.below + self.above > MOST:
+            found.append(
+                f"{100 * (self.below + self.above):.0f} % of the entries of W are below {BELOW} or above {ABOVE}: the "
+                "encoder is saturated, and hardly learns any more. A lower rate may help, unit=auto or z-scores where "
+                "the data are large numbers, and clip where z-scores are."
+            )
+        return found
+
+
+def _outputs(dead: Array) -> str:
+    return "1 output is dead" if len(dead) == 1 else f"{len(dead):,} outputs are dead"
+
+
+def _named(dead: Array, columns: Sequence[str] | None) -> str:
+    names = [str(j) if columns is None else columns[j] for j in dead[:SHOWN].tolist()]
+    return ", ".join(names) + (f" and {len(dead) - SHOWN:,} more" if len(dead) > SHOWN else "")
 
 
 def diagnosed(run: Result | str) -> Diagnosis:

@@ -130,6 +130,7 @@ class InputGuided(Needs):
             h = self._beginning(first["net"]["h"], found, m)
             first["net"] = {**first["net"], "h": h}
             first["adam"] = adam.at_rest(first["net"])
+            first["reach"] = float(np.sum(np.abs(found["y"]))) / (m * first["unit"])
         batches = -(-m // options.rows(m))
         shared = {**first, "batch": batches, "rows": m, "seed": seed, "squares": float(found["squares"])}
         return rows, shared | self._records(first["net"])
@@ -196,6 +197,7 @@ class InputGuided(Needs):
             nonnegative=() if options.relaxed else ("h",),
             per=stats["rows"] * columns * shared["unit"] ** 2,
             units={"u": 1 / shared["unit"], "h": shared["unit"]},
+            paces={"u": options.pace(shared["rows"], shared["reach"])},
         )
         return {"net": moved, "adam": moments}
 
@@ -213,7 +215,8 @@ class InputGuided(Needs):
             w = forward(y, net, sizes_in(net))[-1]
             loss = residual(y, w, net["h"], options.output)
         if options.gathers_cross:
-            stats |= {"gram": w.T @ w, "cross": y.tdot(w).T}
+            wide = w.astype(np.float64)  # a nearly singular WᵀW would follow the rounding of float32
+            stats |= {"gram": wide.T @ wide, "cross": y.tdot(wide).T}
         if options.checkpoint == "accuracy":
             stats["hits"] = agreements(y, w, net["h"], options.output)
         return {"w": w}, {**stats, "value": 0.5 * loss}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from nmfkit.blocks import Array
 from nmfkit.executors.plan import size_text
 from nmfkit.protocols import Ingredients
 from nmfkit_plugins.mdsr.options import Options
+from nmfkit_plugins.mdsr.telling import operations, told
 from nmfkit_plugins.mdsr.widths import parameters_in, sizes_of
+
+if TYPE_CHECKING:
+    from nmfkit.result import Result
 
 COPIES, LARGE = 12, 2**30
 """Networks that a fit holds at most: weights and moments, before and after an epoch and a step, and of the best epoch;
@@ -46,6 +51,27 @@ class Needs:
             f"the network has {count:,} weights, which take up to {size_text(count * COPIES * 8)} with their training. "
             f"{less} can be given (hidden_sizes=48,32)"
         ]
+
+    def told(self, shape: tuple[int, int]) -> Mapping[str, str]:
+        """Layers, weights and batches."""
+        return told(self.options, self.sizes(shape[1]), shape[0], self.options.preprocessing.width(shape[1]))
+
+    def operations(self, shape: tuple[int, int], stored: int | None) -> float:
+        """Of an epoch: its steps, and the pass that makes W and the loss."""
+        (m, n), preprocessing = shape, self.options.preprocessing
+        sparse = None if preprocessing.folds else stored
+        return operations(self.options, self.sizes(n), m, preprocessing.width(n), sparse)
+
+    def diagnosis(self, run: Result, empty: Array | None) -> Sequence[str]:
+        """Outputs that are dead, and codes that are saturated."""
+        from nmfkit_plugins.mdsr.diagnostics import diagnosed
+
+        return diagnosed(run).faults(run.column_names, empty)
+
+    @property
+    def either_sign(self) -> str:
+        """How data with negative entries are taken after all."""
+        return "preprocess=zscore-fold of this model, or model ig-mdsr-rnmf"
 
     @property
     def signed(self) -> bool:

@@ -54,6 +54,9 @@ FEWEST, MOST_BATCHES = 32, 512
 RATE, HIGHEST_RATE = 1e-3, 1e-2
 """The rate of the training for batches of `FEWEST` rows, and that of the largest ones."""
 
+MOVE = 0.5
+"""By how much one step of U may move what a unit reads of a mean row: where columns are many, steps add up."""
+
 TINY, PLAIN_COLUMNS = 1e-7, 128
 """Adam's ε, and the number of columns above which it falls as gradients do, which are those of a mean over columns."""
 
@@ -77,7 +80,7 @@ class Options:
     patience: int | None
     trained: str | None
     plain: bool
-    """Whether Adam's ε is the same for any number of columns."""
+    """Whether Adam's ε and rate are the same for any number of columns."""
 
     @property
     def full(self) -> bool:
@@ -106,6 +109,11 @@ class Options:
     def step(self, m: int) -> float:
         """The rate for `m` rows: 10⁻³ · b / 32 where it is automatic, b rows being a batch, and at most 10⁻²."""
         return min(HIGHEST_RATE, RATE * self.rows(m) / FEWEST) if self.rate is None else self.rate
+
+    def pace(self, m: int, reach: float) -> float:
+        """The part of the rate that U is moved at, mean rows having a sum of entries of `reach` units."""
+        most = self.step(m) * reach
+        return 1.0 if self.plain or most <= MOVE else MOVE / most
 
     def measure(self, mean_square: float) -> float:
         """The unit for data Y of that mean square: twice its root where it is automatic, or 1 for standardized data."""
@@ -164,9 +172,13 @@ def _faults(text: Mapping[str, str], given: Mapping[str, Any], relaxed: bool) ->
     if relaxed and text["output"] == "relu" and text["polish"] in ("epoch", "end"):
         yield f"polish {text['polish']} needs output linear here: it solves for H, and relu cuts W H off"
     try:
-        Preprocessing.parse(text["preprocess"], given["clip"])
+        preprocessing = Preprocessing.parse(text["preprocess"], given["clip"])
     except ValueError as error:
         yield str(error)
+        return
+    if preprocessing.standardizes and not preprocessing.folds and (text["output"] == "relu" or not relaxed):
+        why = "output relu makes none" if text["output"] == "relu" else "W H with H ≥ 0 has none"
+        yield f"preprocess {preprocessing.text} makes negative entries, and {why}: use preprocess=zscore-fold"
 
 
 def _faults_of_layers(hidden_sizes: str, layers: int | None) -> Iterator[str]:

@@ -7,6 +7,9 @@ import numpy as np
 from nmfkit import kernels
 from nmfkit.blocks import Array
 
+FAINT = 2.0**-26
+"""Eigenvalues of WᵀW below that part of the largest one, times r, have lost half of their digits to rounding."""
+
 
 def polished(h: Array, gram: Array, cross: Array, *, relaxed: bool, sweeps: int) -> Array:
     """H (r, N) that lowers ‖W H − Y‖², in the dtype of `h`, from `gram` = WᵀW (r, r) and `cross` = WᵀY (r, N).
@@ -24,13 +27,14 @@ def polished(h: Array, gram: Array, cross: Array, *, relaxed: bool, sweeps: int)
 def _solved(h: Array, gram: Array, cross: Array) -> Array:
     """H + (WᵀW)⁺ (WᵀY − WᵀW H), by the eigenvectors of WᵀW scaled to a unit diagonal.
 
-    Directions that W hardly has are left out, and H keeps them: a factorization would fail there, or follow rounding.
+    Directions that W hardly has are left out, and H keeps them: a factorization would fail there, or follow rounding,
+    and the next step of the training with it.
     """
     gram, wide = gram.astype(np.float64), h.astype(np.float64)
     sizes = np.sqrt(np.diagonal(gram))
     over = np.where(sizes > 0, 1 / np.where(sizes > 0, sizes, 1.0), 0.0)
     values, axes = np.linalg.eigh(gram * over[:, None] * over)
-    least = len(h) * float(np.finfo(h.dtype).eps) * values[-1]
+    least = len(h) * max(FAINT, float(np.finfo(h.dtype).eps)) * values[-1]
     inverse = np.where(values > least, 1 / np.where(values > least, values, 1.0), 0.0)
     missing = (cross.astype(np.float64) - gram @ wide) * over[:, None]
     found: Array = wide + over[:, None] * (axes @ (inverse[:, None] * (axes.T @ missing)))

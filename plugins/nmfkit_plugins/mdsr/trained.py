@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.errors import UsageError
+from nmfkit.errors import StoreError, UsageError
 from nmfkit.protocols import Shared
 from nmfkit.result import Result, load
 
@@ -37,7 +37,10 @@ def state_of(model: InputGuided, run: str, columns: int, sizes: tuple[int, ...],
     The weights are those of its result. Raises `UsageError` where it is of another kind, of other widths (N =
     `columns`), or was preprocessed otherwise.
     """
-    result = _result(run)
+    try:
+        result = _result(run)
+    except StoreError as error:
+        raise UsageError(f"trained={run} cannot be gone on from: {error}") from error
     other = _model(result)
     current, following = result.state.current, result.state.following
     net = current["net"]
@@ -49,6 +52,7 @@ def state_of(model: InputGuided, run: str, columns: int, sizes: tuple[int, ...],
         "adam": {**{name: _cast(adam[name], dtype) for name in ("mean", "square")}, "count": adam["count"]},
         "view": _cast(current["view"], dtype),
         "unit": following["unit"],
+        "reach": following["reach"],
         "epoch": int(current.get("epoch", following["epoch"])),
     }
 
