@@ -59,8 +59,9 @@ def gain(before: float, now: float, unfitted: float = math.inf) -> float:
 def reason_of(model: Model, fetch: Callable[[], Shared]) -> str | None:
     """The model's own reason to stop after a sweep, by the state that follows it, which `fetch` gives if asked for."""
     # Asking for a protocol takes as long as a sweep of a tiny matrix: most models need not be asked.
-    ends = bool(getattr(model, "ends", False)) and isinstance(model, Ends)
-    return model.ended(fetch()) if ends else None  # type: ignore[attr-defined] # it ends, so it says why
+    if not getattr(model, "ends", False):
+        return None
+    return model.ended(fetch()) if isinstance(model, Ends) else None
 
 
 def reason_to_stop(problem: Problem, records: Sequence[Record], seconds: float, gauge: Gauge = PLAIN) -> str | None:

@@ -40,7 +40,7 @@ def _listed(given: Any) -> Iterable[Any]:
     if isinstance(given, str):
         return given.split(",")
     if isinstance(given, np.ndarray) and given.ndim == 1:
-        return given.tolist()  # type: ignore[no-any-return] # a list, of one dimension
+        return list(given.tolist())
     return given if isinstance(given, Sequence) else [given]
 
 
