@@ -85,7 +85,8 @@ def _moved(now: _Now, factors: _Factors, floor: bool) -> _Moved:
 def _write(made: _Moved, now: _Now, factors: _Factors, floor: bool) -> None:
     """The step, into `made`."""
     (moved, m, v), (weights, gradient, mean, square), (alpha, tiny, scale) = made, now, factors
-    g = (gradient * scale).astype(weights.dtype)  # in this order: sums may be beyond the range of the weights
+    # In this order: sums may be beyond the range of the weights.
+    g = (gradient * scale).astype(weights.dtype, copy=False)
     np.subtract(g, mean, out=m)
     m *= 1 - DECAYS[0]
     m += mean

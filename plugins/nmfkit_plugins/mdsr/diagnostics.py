@@ -16,7 +16,7 @@ from nmfkit.stats import Least, add, widen
 BELOW, ABOVE = 0.01, 0.99
 """Entries of W outside are saturated: σ is flat there, and learns next to nothing."""
 
-MOST = 0.8
+MOST = 0.7
 """Part of the entries of W from which on a network is said to be saturated: half of them is usual."""
 
 SHOWN = 6

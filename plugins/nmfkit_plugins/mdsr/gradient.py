@@ -146,10 +146,10 @@ def _tiles(x: Block) -> list[tuple[int, int, Block]]:
 
 def _squared(a: Array) -> float:
     """‖a‖² in float64."""
-    entries = a.astype(np.float64).ravel()
+    entries = a.astype(np.float64, copy=False).ravel()
     return float(entries @ entries)
 
 
 def _inner(a: Array, b: Array) -> float:
     """⟨a, b⟩ in float64."""
-    return float(a.astype(np.float64).ravel() @ b.astype(np.float64).ravel())
+    return float(a.astype(np.float64, copy=False).ravel() @ b.astype(np.float64, copy=False).ravel())
