@@ -124,7 +124,7 @@ def test_rows_are_restored_in_the_units_of_the_data(name):
     relu = made(RNMF, output="relu")
     cut = relu.restored(np.ones((1, 2)), {"net": {"h": np.array([[1.0, -3.0], [1.0, 1.0]])}, "view": {}})
     assert cut.tolist() == [[2.0, 0.0]]
-    assert run.model.columns(["a", "b"]) == ["a +", "b +", "a -", "b -"]
+    assert run.model.columns(["a", "b"]) == ["a high", "b high", "a low", "b low"]
 
 
 @both

@@ -197,7 +197,7 @@ def test_nothing_to_do():
 
 
 def test_names():
-    assert FOLDED.columns(["age", "G1"]) == ["age +", "G1 +", "age -", "G1 -"]
+    assert FOLDED.columns(["age", "G1"]) == ["age high", "G1 high", "age low", "G1 low"]
     assert Preprocessing.parse("zscore").columns(("age", "G1")) == ["age", "G1"]
     assert [Preprocessing.parse(text).width(5) for text in ("none", "zscore", "zscore-fold")] == [5, 5, 10]
 

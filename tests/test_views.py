@@ -30,7 +30,7 @@ M, N, R = 40, 6, 3
 X = RNG.gamma(0.8, 3.0, (M, N)) * (RNG.random((M, N)) < 0.7)
 OTHER = RNG.gamma(0.8, 3.0, (7, N))
 ROWS, FEATURES = [f"s{i}" for i in range(M)], [f"f{j}" for j in range(N)]
-MADE = [f"{name} {sign}" for sign in "+-" for name in FEATURES]
+MADE = [f"{name} {side}" for side in ("high", "low") for name in FEATURES]
 MODELS = {"folded": Viewed, "cut": cut, "standardized": standardized, "plain": plain}
 
 
@@ -137,7 +137,7 @@ def test_columns_have_names_of_their_own(model, fit):
 
 
 def test_columns_without_names_are_numbers(fit):
-    assert fit("folded", X).column_names[:: N + 1] == ["column 0 +", "column 1 -"]
+    assert fit("folded", X).column_names[:: N + 1] == ["column 0 high", "column 1 low"]
     assert fit("standardized", X).column_names is None
 
 
@@ -241,7 +241,7 @@ def test_reports_name_the_columns_of_h(model, fit, tmp_path):
     told = write_report(fit(model).path, tmp_path / "a.html")
     words = " ".join(check(tmp_path / "a.html").words)
     assert told["relative_error"] == pytest.approx(score(fit(model)).relative_error)
-    assert ("f0 +" in words) == (model in ("folded", "cut"))
+    assert ("f0 high" in words) == (model in ("folded", "cut"))
     assert (f"{M} × {2 * N}, made of the features by the model" in words) == (model in ("folded", "cut"))
     assert ("‖X − WH‖ / ‖X‖" in words) == (model == "plain")
     assert ("‖Y − ŷ‖ / ‖Y‖" in words) == (model == "cut")
@@ -353,7 +353,7 @@ def test_the_commands_tell_of_the_view(fit, tmp_path, data):
     path = fit("folded").path
     text = run("inspect", path)
     assert f"{M} × {2 * N}, made of the source by the model" in text
-    assert " +" in text
+    assert " high" in text
     found = json.loads(run("inspect", path, "--json", "--top", 2))
     assert found["factorized"] == [M, 2 * N]
     assert {entry["feature"] for row in found["components"]["h"] for entry in row} <= set(MADE)

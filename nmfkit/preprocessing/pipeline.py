@@ -93,8 +93,8 @@ class Preprocessing:
         return 2 * n if self.folds else n
 
     def columns(self, names: Sequence[str]) -> list[str]:
-        """Names of the N columns of Y from the n of X: "age" becomes "age +" and, n columns later, "age -"."""
-        return [f"{name} {sign}" for sign in "+-" for name in names] if self.folds else list(names)
+        """Names of the N columns of Y from the n of X: "age" becomes "age high" and, n columns later, "age low"."""
+        return [f"{name} {side}" for side in ("high", "low") for name in names] if self.folds else list(names)
 
     def _standard(self, learnt: Shared) -> Standard:
         return Standard(learnt["mean"], learnt["scale"], self.clip)
