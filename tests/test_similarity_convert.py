@@ -271,10 +271,11 @@ def test_memory_is_that_of_blocks_and_neighbours(tmp_path):
     nmfkit.convert(x, tmp_path / "x.zarr", chunk_mb=1)
     source, kind, sizes = open_source(tmp_path / "x.zarr", dtype="float64"), Knn(8), Sizes(2**20, 125, 2**19)
     kind.weights(open_source(x[:100]), serially, Watcher(), sizes)  # what is imported is not the data's
-    peaks = []
+    peak = x.nbytes
     for _ in range(3):  # threads that earlier tests have left may take memory, too, but not each time
-        tracemalloc.start()
-        kind.weights(source, serially, Watcher(), sizes)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert min(peaks) < x.nbytes / 3
+        if peak >= x.nbytes / 3:
+            tracemalloc.start()
+            kind.weights(source, serially, Watcher(), sizes)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    assert peak < x.nbytes / 3
