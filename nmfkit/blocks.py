@@ -85,6 +85,15 @@ class Block(Linear, Protocol):
         """The transpose of this (rows, n) times `b` (rows, r)."""
         ...
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every entry is stored, so that work by entry is on arrays that are there."""
+        ...
+
+    def squares(self) -> float:
+        """The sum of all squared entries, in float64."""
+        ...
+
     def place(self, at: int) -> tuple[int, int]:
         """Row and column in X of entry number `at` of `values`, counted along the rows."""
         ...
@@ -181,6 +190,15 @@ class Dense:
         row, column = divmod(at, self.shape[1])
         return (self.first + row, column)
 
+    @property
+    def is_full(self) -> bool:
+        """All entries are."""
+        return True
+
+    def squares(self) -> float:
+        """The sum of all squared entries, in float64."""
+        return sum_of_squares(self.values)
+
     def first_zero(self) -> int | None:
         """The number of the first entry that is zero."""
         for i in range(self.shape[0]):  # most often one of the first rows holds one
@@ -269,6 +287,15 @@ class CSR:
         row = int(np.searchsorted(self.indptr, at, side="right")) - 1
         return (self.first + row, int(self.indices[at]))
 
+    @property
+    def is_full(self) -> bool:
+        """Zeros are not."""
+        return False
+
+    def squares(self) -> float:
+        """The sum of all squared entries, in float64."""
+        return sum_of_squares(self.values)
+
     def first_zero(self) -> int | None:
         """The number of the first entry that is zero, stored or not."""
         # Row by row: a dense copy of a sparse block could be far larger than the block.
@@ -293,6 +320,12 @@ def joined(pieces: Sequence[Block]) -> Block:
     counts = np.concatenate([np.diff(piece.indptr) for piece in rows])
     indptr = np.concatenate([[0], np.cumsum(counts)])
     return CSR(values, indices, indptr, rows[0].n, rows[0].first)
+
+
+def sum_of_squares(a: Array) -> float:
+    """‖a‖² in float64."""
+    entries = a.astype(np.float64, copy=False).ravel()
+    return float(entries @ entries)
 
 
 def first_true(flags: Array) -> int | None:

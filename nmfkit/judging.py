@@ -35,7 +35,7 @@ class HalfSquares:
 
     def offset(self, x: Block) -> float:
         """Its value at ŷ = 0."""
-        return 0.5 * float(np.sum(np.square(x.values, dtype=np.float64)))
+        return 0.5 * x.squares()
 
     def fitted(self, y: LowRank) -> LowRank:
         """ŷ itself."""

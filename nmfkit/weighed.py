@@ -94,6 +94,15 @@ class Weighed:
         """Row and column in X of stored entry number `at`."""
         return self.x.place(at)
 
+    @property
+    def is_full(self) -> bool:
+        """As of its entries."""
+        return self.x.is_full
+
+    def squares(self) -> float:
+        """The sum of all squared entries, without their weights, in float64."""
+        return self.x.squares()
+
     def first_zero(self) -> int | None:
         """The number of the first entry that is zero and not missing."""
         m, n = self.shape

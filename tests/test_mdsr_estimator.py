@@ -189,7 +189,7 @@ def test_what_is_restored_has_the_units_of_x():
     np.testing.assert_allclose(back[:, 5], 2.5, rtol=1e-12)  # a constant column
     assert np.linalg.norm(SIGNED - back) < 0.6 * np.linalg.norm(SIGNED)
     np.testing.assert_allclose(e.inverse_transform(sp.csr_array(w)), back, rtol=1e-12)
-    names = [f"column {i} {sign}" for sign in "+-" for i in range(24)]
+    names = [f"column {i} {side}" for side in ("high", "low") for i in range(24)]
     assert e.result_.model.columns([f"column {i}" for i in range(24)]) == names
 
 

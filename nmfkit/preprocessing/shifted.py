@@ -95,6 +95,11 @@ class Shifted:
         product += self.row[:, None] * sums
         return product
 
+    @property
+    def is_full(self) -> bool:
+        """What is constant is not."""
+        return False
+
     def squares(self) -> float:
         """The sum of all squared entries, in float64: those that S stores, and c² where it stores none."""
         s, c = self.sparse, self.row.astype(np.float64)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 
-from nmfkit.blocks import CSR, Array, Block, Dense
+from nmfkit.blocks import Array, Block, sum_of_squares
 from nmfkit_plugins.mdsr.encoder import layers_of
 
 TILE = 2**18
@@ -15,12 +15,6 @@ TILE = 2**18
 
 FEW = 2
 """Times r rows of a dense block up to which Ŷ − Y takes fewer operations than the Gram form, and two of H's memory."""
-
-
-class _Summed(Protocol):
-    """A block made of others, which knows its sum of squares."""
-
-    def squares(self) -> float: ...
 
 
 def sums(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...], output: str) -> dict[str, Any]:
@@ -36,7 +30,7 @@ def sums(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...], output: str
 
 def encoded(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...], output: str) -> tuple[Array, dict[str, Any]]:
     """W (rows, r) of a block of Y, and the same sums."""
-    entries = output == "relu" or (isinstance(x, Dense) and x.shape[0] <= FEW * sizes[-1])
+    entries = output == "relu" or (x.is_full and x.shape[0] <= FEW * sizes[-1])
     return _through_entries(x, net, sizes, output) if entries else _through_grams(x, net, sizes)
 
 
@@ -45,18 +39,11 @@ def residual(x: Block, w: Array, h: Array, output: str) -> float:
 
     Entry by entry for a dense block and for "relu". Elsewhere by the Gram form, all of it in float64.
     """
-    if output == "linear" and not isinstance(x, Dense):
+    if output == "linear" and not x.is_full:
         w, h = w.astype(np.float64), h.astype(np.float64)
-        return max(0.0, squares(x) - 2 * _inner(w, x.dot(h.T)) + _inner(w.T @ w, h @ h.T))
+        return max(0.0, x.squares() - 2 * _inner(w, x.dot(h.T)) + _inner(w.T @ w, h @ h.T))
     # The Gram form would take a product of the same size, Y hᵀ, and cancels.
-    return sum(_squared(_ahead(w[lo:hi] @ h, tile.dense(), output)) for lo, hi, tile in _tiles(x))
-
-
-def squares(x: Block) -> float:
-    """‖Y‖² of the rows of a block, in float64."""
-    if isinstance(x, Dense):
-        return sum(_squared(tile.dense()) for _, _, tile in _tiles(x))
-    return _squared(x.values) if isinstance(x, CSR) else cast(_Summed, x).squares()
+    return sum(sum_of_squares(_ahead(w[lo:hi] @ h, tile.dense(), output)) for lo, hi, tile in _tiles(x))
 
 
 def _through_grams(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...]) -> tuple[Array, dict[str, Any]]:
@@ -70,7 +57,7 @@ def _through_grams(x: Block, net: Mapping[str, Array], sizes: tuple[int, ...]) -
     back = x.tdot(np.concatenate((*bars, w), axis=1))
     by_h -= back[:, wide:].T
     by_h *= 2
-    size = squares(x)
+    size = x.squares()
     value += size - 2 * _inner(w, right)
     # What cancels costs digits. At this limit 6 are left in float32, 10 in float64; the other way is a product more.
     if value < size * float(np.finfo(w.dtype).eps) ** 0.25:
@@ -82,7 +69,7 @@ def _modelled(w: Array, h: Array) -> tuple[Array, Array, float]:
     """W H Hᵀ (rows, r), WᵀW H (r, N) and ‖W H‖²."""
     if len(w) <= len(h):  # then W H is no larger than H, and saves products of H with matrices of r × r
         product = w @ h
-        return product @ h.T, w.T @ product, _squared(product)
+        return product @ h.T, w.T @ product, sum_of_squares(product)
     gram, square = w.T @ w, h @ h.T
     return w @ square, gram @ h, _inner(gram, square)
 
@@ -98,7 +85,7 @@ def _through_entries(
         product = w[lo:hi] @ h
         lives = product > 0 if output == "relu" else None
         ahead = _ahead(product, tile.dense(), output)
-        value += _squared(ahead)
+        value += sum_of_squares(ahead)
         if lives is not None:
             ahead *= lives
         pull[lo:hi] = ahead @ h.T
@@ -142,12 +129,6 @@ def _tiles(x: Block) -> list[tuple[int, int, Block]]:
     if step >= rows:
         return [(0, rows, x)]
     return [(lo, min(rows, lo + step), x.rows(lo, min(rows, lo + step))) for lo in range(0, rows, step)]
-
-
-def _squared(a: Array) -> float:
-    """‖a‖² in float64."""
-    entries = a.astype(np.float64, copy=False).ravel()
-    return float(entries @ entries)
 
 
 def _inner(a: Array, b: Array) -> float:

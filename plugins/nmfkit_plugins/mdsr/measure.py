@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmfkit.blocks import Array, Block
+from nmfkit.blocks import Array, Block, sum_of_squares
 from nmfkit.lowrank import LowRank
 
 TILE = 2**18
@@ -16,11 +16,11 @@ class Rectified:
 
     def value(self, x: Block, y: LowRank) -> float:
         """Its value on a block of Y, in float64."""
-        return 0.5 * _squares(np.subtract(self.fitted(y), x.dense(), dtype=np.float64))
+        return 0.5 * sum_of_squares(np.subtract(self.fitted(y), x.dense(), dtype=np.float64))
 
     def offset(self, x: Block) -> float:
         """Its value at W H = 0."""
-        return 0.5 * _squares(x.dense())
+        return 0.5 * x.squares()
 
     def fitted(self, y: LowRank) -> Array:
         """Every entry of max(W H, 0)."""
@@ -41,7 +41,3 @@ def agreements(y: Block, w: Array, h: Array, output: str) -> float:
         same = np.argmax(made, axis=1) == np.argmax(y.rows(lo, hi).dense(), axis=1)
         found += int(np.count_nonzero(same))
     return float(found)
-
-
-def _squares(a: Array) -> float:
-    return float(np.sum(np.square(a, dtype=np.float64)))

@@ -17,7 +17,7 @@ from nmfkit.protocols.views import Measure
 from nmfkit_plugins.mdsr import adam
 from nmfkit_plugins.mdsr.beginning import begun, scaled
 from nmfkit_plugins.mdsr.encoder import forward
-from nmfkit_plugins.mdsr.gradient import encoded, residual, squares, sums
+from nmfkit_plugins.mdsr.gradient import encoded, residual, sums
 from nmfkit_plugins.mdsr.measure import Rectified, agreements
 from nmfkit_plugins.mdsr.needs import Needs
 from nmfkit_plugins.mdsr.options import PRESET, options_of
@@ -149,7 +149,7 @@ class InputGuided(Needs):
         y, net = self.view(x, shared), shared["net"]
         w = forward(y, net, sizes_in(net))[-1]
         ones = np.ones_like(w, shape=(len(w), 1), dtype=np.float64)
-        return {"w": w}, {"w": np.sum(w, axis=0, dtype=np.float64), "y": y.tdot(ones)[:, 0], "squares": squares(y)}
+        return {"w": w}, {"w": np.sum(w, axis=0, dtype=np.float64), "y": y.tdot(ones)[:, 0], "squares": y.squares()}
 
     def _beginning(self, drawn: Array, found: Stats, m: int) -> Array:
         """H before the first step, from numbers of either sign."""

@@ -178,7 +178,7 @@ class SymNMF:
         product = x.dot(shared["f"])
         w = kernels.nnls(shared["gram"], product, whole=x.whole)
         wide = w.astype(np.float64)
-        inside = float(np.sum(np.square(x.values, dtype=np.float64)))
+        inside = x.squares()
         value = 0.5 * (inside - 2 * float(np.sum(wide * product)) + float(np.sum((wide.T @ wide) * shared["gram"])))
         return {"w": w}, {"value": not_below_zero(value)}
 

@@ -276,7 +276,7 @@ class SymNMFNet(OnRows):
         size = math.sqrt(shared["scale"])
         made, gram = x.dot(shared["f"] * size), shared["gram"] * shared["scale"]
         w = kernels.nnls(gram, made, whole=x.whole)
-        inside = float(np.sum(np.square(x.values, dtype=np.float64)))
+        inside = x.squares()
         value = 0.5 * (inside - 2 * inner(w, made) + float(np.sum(crossed(w, w) * gram)))
         return {"w": w}, {"value": not_below_zero(value)}
 
