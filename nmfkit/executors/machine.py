@@ -14,7 +14,7 @@ from nmfkit.executors.plan import available_threads, parse_size
 class MachineOptions(TypedDict, total=False):
     """Options of every function that goes through data: where it runs, and what it may use there.
 
-    `memory` (bytes or "2GiB") bounds blocks, cache and rows of W in this process, or all that each worker uses;
+    `memory` (bytes or "2GiB") bounds what a fit holds in this process, or all that each worker uses;
     `threads` of this process defaults to all processors. `workers=N` starts N local dask workers with
     `threads_per_worker` each (default: the processors shared out), 0 insists on this process. `scheduler` is the
     address of a running dask scheduler, a `distributed.Client` or a cluster object, `scheduler_file` the file that one

@@ -32,7 +32,7 @@ W_COPIES = 6
 WORKER_BASE = 160 * MIB
 """Bytes that a worker process takes before it holds any data."""
 BASE = 200 * MIB
-"""Bytes that this process takes before it holds any data: what is kept in memory leaves room for them."""
+"""Bytes that this process takes before it holds any data: blocks are kept in what these leave of the budget."""
 CACHED = 0.6
 """Part of the memory left that blocks are kept in: as measured, readers and the allocator take the rest."""
 GROUPS_SHARE = 0.25
@@ -232,10 +232,9 @@ def make_plan(
             f"thread(s) with blocks of {size_text(largest)} take {size_text(in_flight)}; {allow}, or convert the "
             "matrix to smaller chunks"
         )
-    if memory is not None and not workers:
-        left = max(0, left - BASE)
     rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0
+    left -= BASE if memory is not None and not workers else 0
     cache = 0 if resident else max(0, min(int(CACHED * left), size))
     pool = layout.pool if layout else 0
     if draws and not resident and not layout and cache * spread < size:
