@@ -44,6 +44,7 @@ _HOMES = {
     "SourceError": "nmfkit.errors",
     "StoreError": "nmfkit.errors",
     "ClusterError": "nmfkit.errors",
+    "GpuError": "nmfkit.errors",
     "PluginError": "nmfkit.errors",
     "Interrupted": "nmfkit.errors",
 }
@@ -55,6 +56,7 @@ __all__ = [
     "DataError",
     "FitDescription",
     "FitEnd",
+    "GpuError",
     "Incompatible",
     "Interrupted",
     "NmfkitError",
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
         Caution,
         ClusterError,
         DataError,
+        GpuError,
         Incompatible,
         Interrupted,
         NmfkitError,

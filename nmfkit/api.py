@@ -88,7 +88,8 @@ def fit(
     missing entries, "absent" whatever a sparse X does not store.
     `machine` says where the work is done and what it may use, as `memory="2GiB"`, `threads=4` or `workers=2`: see
     `MachineOptions`. `storage_options` open data at a URI and are not stored. Raises `UsageError` or `Incompatible`
-    before any work, `DataError` or `SourceError` for what the data hold, `ClusterError` for the cluster.
+    before any work, `DataError` or `SourceError` for what the data hold, `ClusterError` for the cluster, `GpuError`
+    where a GPU is asked for and none can be used.
     """
     problem = make_problem(
         model=model, loss=loss, rank=rank, ranks=ranks, rule=rule, reg_w=reg_w, reg_h=reg_h, init=init,
@@ -120,7 +121,7 @@ def fit_problem(
 ) -> Result:
     """`fit` for a `Problem` made already."""
     watcher = watcher or Warner()
-    place = Machine.of(machine)
+    place = Machine.ready(machine)
     refuse_odd_counts(checkpoint_every=checkpoint_every)
     resolved = resolve(problem)
     starting = Given(w, h, resolved.initializer, len(problem.ranks), Expected.by(resolved.model).signed_components)
@@ -148,7 +149,7 @@ def fit_problem(
         attributes = {
             "problem": resolved.problem.to_dict(),
             "seed": problem.seed,
-            "versions": versions(),
+            "versions": versions() | place.software,
             "source": describe_data(source, probe, key),
             "layout": {**asdict(plan.layout), "memory": plan.given_memory},
         }
@@ -202,7 +203,7 @@ def resume(
     Raises `StoreError` when the data have changed.
     """
     watcher = watcher or Warner()
-    place = Machine.of(machine)
+    place = Machine.ready(machine)
     refuse_odd_counts(checkpoint_every=checkpoint_every)
     store = RunStore.open(path, mode="r+", options=storage_options)
     attributes = store.attributes
@@ -232,8 +233,9 @@ def resume(
         if source.uri not in (attributes["source"]["uri"], IN_MEMORY):
             attributes["source"] = describe_data(source, probe, key)  # where the next resume finds them
             store.update(source=attributes["source"])
-        watcher.plan(executor.plan, changed_versions(attributes["versions"]))
-        attributes |= {"problem": problem.to_dict(), "versions": versions()}
+        now = versions() | place.software
+        watcher.plan(executor.plan, changed_versions(attributes["versions"], now))
+        attributes |= {"problem": problem.to_dict(), "versions": now}
         store.update(problem=attributes["problem"], versions=attributes["versions"])
         run = Run(
             resolved, source, executor, attributes, out=path, options=storage_options, store=store,
@@ -271,7 +273,7 @@ def transform(
     watcher = watcher or Warner()
     if not (isinstance(tol, float | int) and tol >= 0):
         raise UsageError(f"tol {tol!r} is not a number ≥ 0")
-    place = Machine.of(machine)
+    place = Machine.ready(machine)
     refuse_odd_counts(max_sweeps=max_sweeps)
     result = run if isinstance(run, Result) else load(run, storage_options=_of_source(run, storage_options, out, x))
     missing = known_missing(result.attributes) if missing is None else missing
@@ -328,7 +330,7 @@ def convert(
     """
     from nmfkit.sources.convert import convert as write
 
-    place, watcher = Machine.of(machine), watcher or Watcher()
+    place, watcher = Machine.on_processors(machine, "convert"), watcher or Watcher()
     if similarity is not None:
         from nmfkit.affinity.similarity import convert_similarity
 

@@ -49,6 +49,10 @@ class ClusterError(NmfkitError):
     """The cluster is out of reach, lost, or runs other software than this process."""
 
 
+class GpuError(NmfkitError):
+    """No GPU can be used here, or its memory has run out; the message says what is missing and what to do."""
+
+
 class PluginError(NmfkitError):
     """A plugin is broken, or two plugins claim one name."""
 

@@ -259,6 +259,7 @@ class ClusterExecutor:
             data=data,
             cache_bytes=self.plan.cache_bytes,
             discard=discard,
+            device=self.plan.device,
         )
 
     def _swept(

@@ -42,7 +42,8 @@ def connected(machine: Machine, tell: Callable[[str], None]) -> Iterator[Client]
 def _place(machine: Machine) -> Iterator[Any]:
     """What a client can be made of: an object of dask, an address, the contents of a scheduler file."""
     if machine.workers:
-        with local_workers(machine.workers, machine.threads_of_worker(), machine.memory_bytes()) as cluster:
+        threads, memory = machine.threads_of_worker(), machine.memory_bytes()
+        with local_workers(machine.workers, threads, memory, gpus=machine.on_gpu) as cluster:
             yield cluster
     elif machine.scheduler_file is not None:
         yield {"scheduler_file": os.fspath(machine.scheduler_file)}

@@ -13,6 +13,8 @@ from distributed import Client
 
 from nmfkit.errors import ClusterError, NmfkitError
 from nmfkit.executors.blobs import Blobs
+from nmfkit.executors.device.asked import Gpu, GpuAsked, shared_gpus
+from nmfkit.executors.machine import Machine
 from nmfkit.executors.passport import Passport
 from nmfkit.executors.plan import size_text
 from nmfkit.executors.waiting import address
@@ -22,11 +24,15 @@ from nmfkit.protocols import Source
 
 @dataclass(frozen=True)
 class Crew:
-    """The workers of a cluster: threads by address, the least memory that one may use (None: no limit), a link."""
+    """The workers of a cluster: threads by address, the least memory that one may use (None: no limit), a link.
+
+    `device_memory` is the least that is free on a GPU of theirs, where those are asked for.
+    """
 
     threads: Mapping[str, int]
     memory: int | None
     dashboard: str | None
+    device_memory: int | None = None
 
     def __str__(self) -> str:
         count, threads = len(self.threads), sorted(set(self.threads.values()))
@@ -35,29 +41,37 @@ class Crew:
         link = f"; dashboard {self.dashboard}" if self.dashboard else ""
         workers = "1 worker" if count == 1 else f"{count} workers"
         each = "" if count == 1 else " each"
-        return f"{workers} with {range_of} thread{'s' if threads != [1] else ''}{memory}{each}{link}"
+        gpu = f", a GPU with {size_text(self.device_memory)} free" if self.device_memory else ""
+        return f"{workers} with {range_of} thread{'s' if threads != [1] else ''}{memory}{gpu}{each}{link}"
 
 
-def inspect_crew(client: Client, passport: Passport, source: Source | None, blobs: Blobs) -> Crew:
+def inspect_crew(
+    client: Client, passport: Passport, source: Source | None, blobs: Blobs, machine: Machine | None = None
+) -> Crew:
     """Ask every worker for its software, for the first row of `source` (if any), and to read and write `blobs`.
+
+    Where `machine` computes on GPUs, each must have one of its own.
 
     Raises `ClusterError` with everything that is wrong anywhere. Workers get what tasks need to keep things.
     """
     token = uuid4().hex
     blobs.make().put(f"check/{token}", token.encode())
-    question = cloudpickle.dumps((source, blobs, token))
+    asked = None if machine is None or not machine.on_gpu else GpuAsked(machine.device_bytes())
+    question = cloudpickle.dumps((source, blobs, token, asked))
     answers = client.run(_answer, passport, question, on_error="return")
     faults: dict[str, list[str]] = {}
     for worker, answer in answers.items():
         for fault in _faults(answer, worker, blobs, token):
             faults.setdefault(fault, []).append(worker)
     blobs.clear("check")
+    faults |= shared_gpus(answers)
     if faults:
         listed = "\n".join(f"  - {_names(workers, len(answers))}: {fault}" for fault, workers in faults.items())
         raise ClusterError(f"the workers of {address(client)} cannot do this fit:\n{listed}")
     client.register_plugin(Shelf(), name=PLUGIN)
     limits = [answer.memory for answer in answers.values() if answer.memory]
-    return Crew(dict(client.nthreads()), min(limits, default=None), _dashboard(client))
+    gpus = [answer.gpu.free for answer in answers.values() if answer.gpu]
+    return Crew(dict(client.nthreads()), min(limits, default=None), _dashboard(client), min(gpus, default=None))
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,7 @@ class Answer:
 
     faults: list[str]
     memory: int | None
+    gpu: Gpu | None = None
 
 
 def _answer(passport: Passport, question: bytes, dask_worker: Any) -> Answer:
@@ -77,7 +92,7 @@ def _answer(passport: Passport, question: bytes, dask_worker: Any) -> Answer:
     if faults:
         return Answer(faults, memory)
     try:
-        source, blobs, token = cloudpickle.loads(question)
+        source, blobs, token, asked = cloudpickle.loads(question)
     except Exception as error:
         return Answer([f"the data's kind cannot be loaded: {type(error).__name__}: {error}"], memory)
     try:
@@ -94,7 +109,8 @@ def _answer(passport: Passport, question: bytes, dask_worker: Any) -> Answer:
             f"the output's folder, which all workers must share, cannot be used: {error} (without an output it is the "
             "folder for temporary files: name an output, or set TMPDIR)"
         )
-    return Answer(faults, memory)
+    gpu, lacking = (None, []) if asked is None else asked.answer()
+    return Answer([*faults, *lacking], memory, gpu)
 
 
 def _faults(answer: Any, worker: str, blobs: Blobs, token: str) -> list[str]:

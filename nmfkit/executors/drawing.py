@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from nmfkit.blocks import Block
+from nmfkit.blocks import Array, Block
 from nmfkit.errors import NmfkitError
 from nmfkit.executors.draws import Batches, Some, picked, portions
 from nmfkit.executors.known import Known
@@ -22,6 +22,7 @@ class Drawing:
     """The batches of a source laid out by `plan`.
 
     `read` gives a block by its number and bounds; `readers` read those of the next pool ahead (None: X is in memory).
+    `numbers` brings numbers of rows to where blocks are.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Drawing:
         plan: Plan,
         read: Callable[[int, int, int], Block],
         readers: ThreadPoolExecutor | None,
+        numbers: Callable[[Array], Array] | None,
     ) -> None:
         self._source, self._plan, self._read, self._readers = source, plan, read, readers
+        self._numbers = numbers
         pool = plan.layout.pool
         # What is in memory already is one block: batches of it are copied at once.
         self._batches = Batches(plan.bounds if readers or pool else ((0, source.shape[0]),), pool)
@@ -42,7 +45,7 @@ class Drawing:
         if (turn := self._batches.turning(draw)) is not None:
             self._turn(*turn)
         for some in portions(self._batches.of(draw), self._plan.rows_at_once):
-            yield picked(some, self._block).within(self._source.shape[0])
+            yield picked(some, self._block, self._numbers).within(self._source.shape[0])
 
     def _turn(self, now: list[int], following: list[int]) -> None:
         """Let go of the blocks of earlier pools, and read those of the next one ahead."""

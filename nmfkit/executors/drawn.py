@@ -18,14 +18,18 @@ def run_drawn(errand: Errand, part: Sequence[Some], most: int, rows: int) -> Par
     admitted(errand.passport)
     desk = shelf()
     source: Source = errand.source.open()
-    reading, step, shared = Reading(errand, source, desk.cache), errand.step.open(), errand.shared.open()
+    reading = Reading(errand, source, desk.cache)
 
     def block(some: Some) -> Block:
-        return desk.known(f"drawn {errand.run}", str(some.block), most, lambda: reading.block(*some[:3]))
-
-    def stats(x: Block) -> object:
-        with told_where("a batch", source):
-            return widen(step(x, {}, shared)[1])
+        return desk.known(f"drawn {errand.run}", str(some.block), most, lambda: reading.read(*some[:3]))
 
     blocks = (picked(some, block).within(source.shape[0]) for some in portions(part, rows))
-    return Partial(combine(stats(piece) for x in blocks for piece in pieces(x, PIECE)), (), ())
+    with desk.place(errand.run, errand.device) as place:
+        step, shared = place.enter(errand.step.open()), place.enter(errand.shared.open())
+
+        def stats(x: Block) -> object:
+            with told_where("a batch", source):
+                return widen(step(place.enter(x), {}, shared)[1])
+
+        size = place.piece(PIECE)
+        return Partial(place.leave(combine(stats(piece) for x in blocks for piece in pieces(x, size))), (), ())

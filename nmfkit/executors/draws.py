@@ -108,9 +108,14 @@ def portions(some: Sequence[Some], rows: int) -> Iterator[list[Some]]:
         yield portion
 
 
-def picked(some: Sequence[Some], block: Callable[[Some], Block]) -> Block:
-    """The rows of a batch in one block, from `block`, which gives the whole block of each part."""
-    pieces = [block(part).take(part.rows) for part in some]
+def picked(
+    some: Sequence[Some], block: Callable[[Some], Block], numbers: Callable[[Array], Array] | None = None
+) -> Block:
+    """The rows of a batch in one block, from `block`, which gives the whole block of each part.
+
+    `numbers` brings numbers of rows to where blocks are, if that is elsewhere.
+    """
+    pieces = [block(part).take(part.rows if numbers is None else numbers(part.rows)) for part in some]
     return pieces[0] if len(pieces) == 1 else joined(pieces)
 
 

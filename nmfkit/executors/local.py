@@ -1,11 +1,12 @@
-"""Sweeps on threads of this process, over blocks that stream through a bounded memory."""
+"""Sweeps in this process, on its threads or on a device, over blocks that stream through a bounded memory."""
 
 from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from nmfkit.executors.cache import BlockCache
 from nmfkit.executors.drawing import Drawing
 from nmfkit.executors.draws import pieces
 from nmfkit.executors.each import serially
+from nmfkit.executors.host import Host
 from nmfkit.executors.passes import passed
+from nmfkit.executors.place import Place
 from nmfkit.executors.plan import MIB, Plan
 from nmfkit.executors.rows import RowWriter
-from nmfkit.executors.shard import ShardRun, combine, read_ahead, told_where, without_data
+from nmfkit.executors.shard import ShardRun, combine, told_where, without_data
 from nmfkit.loop import aged, concluded, is_drawing, is_parted, renewed, retraced, unparted
 from nmfkit.protocols import Advance, Draw, Model, Parted, RowStore, Shared, Source, Stats, Step
 from nmfkit.stats import widen
@@ -32,8 +35,9 @@ PIECE = MIB // 2
 class LocalExecutor:
     """Runs each shard of blocks on one thread, the next block read ahead, and sums statistics in shard order.
 
-    Linear algebra inside a step gets one thread. A sweep that fails or is
-    interrupted leaves the previous rows untouched. `on_block` is called with the bytes of each block done.
+    Linear algebra inside a step gets one thread. A sweep that fails or is interrupted leaves the previous rows
+    untouched. `on_block` is called with the bytes of each block done. `place` is where the arrays of steps are: the
+    rows and the shared state stay there between sweeps, and `fetch` brings the state back.
     """
 
     each = staticmethod(serially)
@@ -45,17 +49,19 @@ class LocalExecutor:
         *,
         scratch: Path | None = None,
         on_block: Callable[[int], None] | None = None,
+        place: Place | None = None,
     ) -> None:
         self.source, self.plan = source, plan
+        self._place = Host() if place is None else place
         self.on_block = on_block
         self._scratch_parent = scratch
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._cache = BlockCache(plan.cache_bytes)
+        self._reading = Reading(source, BlockCache(plan.cache_bytes))
         self._lock = threading.Lock()
-        threads = plan.threads
+        threads = self._place.threads(plan)
         self._workers = ThreadPoolExecutor(threads, "nmfkit-sweep") if threads > 1 else None
-        self._readers = None if plan.resident else ThreadPoolExecutor(threads, "nmfkit-read")
-        self._drawing = Drawing(source, plan, self._read, self._readers)
+        self._readers = ThreadPoolExecutor(plan.threads, "nmfkit-read") if self._place.reads_ahead(plan) else None
+        self._drawing = Drawing(source, plan, self._drawn_from, self._readers, self._place.numbers)
         # Threads go over tiles; inside products they would only wait for each other, for long on a busy machine.
         self._blas = threadpool_limits(1, "blas")
 
@@ -64,7 +70,8 @@ class LocalExecutor:
         for pool in (self._workers, self._readers):
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
-        self._cache.drop()
+        self._place.close()
+        self._reading.cache.drop()
         if self._scratch is not None:
             self._scratch.cleanup()
         self._blas.restore_original_limits()
@@ -82,6 +89,14 @@ class LocalExecutor:
 
         Without `data`, X is not read; without `tiles`, `step` gets whole blocks.
         """
+        with self._place.active():
+            made, stats = self._swept(step, rows, shared, data=data, tiles=tiles)
+            return made, self._place.leave(stats)
+
+    def _swept(
+        self, step: Step, rows: RowStore | None, shared: Shared, *, data: bool = True, tiles: bool = True
+    ) -> tuple[RowStore, Stats]:
+        """A sweep whose statistics stay where they are."""
         writer = self._writer()
         total = self._over(range(len(self.plan.shards)), _Sweep(self, step, rows, shared, data, tiles, writer))
         return writer.finish(), total
@@ -92,15 +107,17 @@ class LocalExecutor:
         A `Parted` model sweeps over the plan's groups of shards in turn, and its state is renewed after each. The
         passes of a `Phased` one come before.
         """
-        if is_parted(model):
-            return self._advance_by_groups(model, rows, shared)
-        there, state = passed(model, self.sweep, rows, shared, self._drawn)
-        new, stats = self.sweep(model.local, there, state)
-        return Advance(new, *concluded(model, shared, stats, state), state if is_drawing(model) else None)
+        with self._place.active():
+            shared = self._place.enter(shared)
+            if is_parted(model):
+                return self._advance_by_groups(model, rows, shared)
+            there, state = passed(model, self._swept, rows, shared, self._drawn)
+            new, stats = self._swept(model.local, there, state)
+            return Advance(new, *concluded(model, shared, stats, state), state if is_drawing(model) else None)
 
     def _drawn(self, step: Step, shared: Shared, draw: Draw) -> Stats:
         """The sums of `step` over a batch, in pieces that do not depend on the number of threads."""
-        run = _OfBatch(self.source, step, shared, draw.number)
+        run = _OfBatch(self.source, self._place.enter(step), self._place.enter(shared), draw.number)
         return combine(stats for x in self._heard(self._drawing.batch(draw)) for stats in self._on_pieces(run, x))
 
     def _heard(self, blocks: Iterator[Block]) -> Iterator[Block]:
@@ -110,7 +127,7 @@ class LocalExecutor:
                 self.on_block(x.nbytes)
 
     def _on_pieces(self, run: Callable[[Block], Stats], x: Block) -> Iterable[Stats]:
-        return self._map(run, list(pieces(x, PIECE)))
+        return self._map(run, list(pieces(self._place.enter(x), self._place.piece(PIECE))))
 
     def _map(self, function: Callable[[Block], Stats], blocks: Sequence[Block]) -> Iterable[Stats]:
         if self._workers is None or len(blocks) == 1:
@@ -147,36 +164,55 @@ class LocalExecutor:
             _settle(futures)
 
     def _writer(self) -> RowWriter:
-        return RowWriter(self.source.shape[0], self.plan.rows_resident, self._folder)
+        return RowWriter(self.source.shape[0], self._place.keep(self.plan), self._folder)
 
     def fetch(self, shared: Any) -> Shared:
-        """The state as it is: it never leaves this process."""
-        state: Shared = shared
+        """The state on the host."""
+        with self._place.active():
+            state: Shared = self._place.leave(shared)
         return state
 
-    def blocks(self, shard: range) -> Iterator[tuple[int, int, Block]]:
-        """(lo, hi, block) of a shard in order, the next one being read meanwhile."""
-        bounds = self._bounds(shard)
-        if self._readers is None:
-            return ((lo, hi, self.source.read(lo, hi)) for _, lo, hi in bounds)
-        return read_ahead(bounds, self._read, lambda i: self._cache.get(None, i), self._readers)
+    def blocks(self, shard: range, rows: RowStore | None = None) -> Iterator[tuple[int, int, Block]]:
+        """(lo, hi, block) of a shard in order, at their place, the next one being read meanwhile."""
+        return self._place.blocks(self._bounds(shard), self._reading, rows, self._readers)
 
     def _bounds(self, shard: range) -> list[tuple[int, int, int]]:
         return [(i, *self.plan.bounds[i]) for i in shard]
 
-    def _read(self, index: int, lo: int, hi: int) -> Block:
-        kept = self._cache.get(None, index)
-        if kept is not None:
-            return kept
-        block = self.source.read(lo, hi)
-        self._cache.offer(None, index, block)
-        return block
+    def _drawn_from(self, index: int, lo: int, hi: int) -> Block:
+        return self._place.block(index, lo, hi, self._reading)
 
     def _folder(self) -> Path:
         with self._lock:
             if self._scratch is None:
                 self._scratch = tempfile.TemporaryDirectory(prefix=".nmfkit-", dir=self._scratch_parent)
             return Path(self._scratch.name)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Reads blocks of `source`, and keeps in `cache` what has room there."""
+
+    source: Source
+    cache: BlockCache
+
+    def cached(self, index: int) -> Block | None:
+        """The block, if it is in the cache."""
+        return self.cache.get(None, index)
+
+    def read(self, index: int, lo: int, hi: int) -> Block:
+        """The block, from the cache or read into it."""
+        kept = self.cached(index)
+        if kept is not None:
+            return kept
+        block = self.source.read(lo, hi)
+        self.cache.offer(None, index, block)
+        return block
+
+    def fresh(self, index: int, lo: int, hi: int) -> Block:
+        """The block, kept nowhere."""
+        del index
+        return self.source.read(lo, hi)
 
 
 class _Sweep:
@@ -192,8 +228,11 @@ class _Sweep:
         tiles: bool,
         writer: RowWriter,
     ) -> None:
-        self.executor, self.data = executor, data
-        self._parts = (step, rows, shared, writer, executor.plan.tile_rows if data and tiles else None)
+        place = executor._place
+        self.executor, self.data, self._rows = executor, data, place.rows(rows)
+        self._writer = place.writer(writer)
+        tile_rows = executor.plan.tile_rows if data and tiles else None
+        self._parts = (place.enter(step), self._rows, place.enter(shared), self._writer, tile_rows)
         self._last = len(executor.plan.shards)
 
     def stop_from(self, shard: int) -> None:
@@ -206,10 +245,20 @@ class _Sweep:
         done = executor.on_block if executor.on_block is not None and self.data else _unheard
         run = ShardRun(executor.source, *self._parts, proceeds=lambda: index <= self._last, done=done)
         try:
-            return run(executor.blocks(blocks) if self.data else without_data(executor._bounds(blocks)))
+            with closing(self._blocks(blocks)) as given:
+                stats = run(given)
+            self._writer.flush()
+            return stats
         except BaseException:
             self.stop_from(index)
             raise
+
+    def _blocks(self, numbers: range) -> Generator[tuple[int, int, Block], None, None]:
+        if self.data:
+            yield from self.executor.blocks(numbers, self._rows)
+            return
+        for lo, hi, empty in without_data(self.executor._bounds(numbers)):
+            yield lo, hi, self.executor._place.enter(empty)
 
 
 @dataclass(frozen=True)

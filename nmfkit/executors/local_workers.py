@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
 import dask
 from distributed import LocalCluster
@@ -31,17 +33,18 @@ SETTINGS = {
 
 
 @contextmanager
-def local_workers(count: int, threads: int, memory: int | None) -> Iterator[LocalCluster]:
+def local_workers(count: int, threads: int, memory: int | None, *, gpus: bool = False) -> Iterator[LocalCluster]:
     """A cluster of `count` processes with `threads` and at most `memory` bytes each (None: their part of all).
 
-    Raises `UsageError` in a process that is only being started by such a call itself.
+    With `gpus`, each has a GPU of its own, and dask-cuda starts them where it is installed. Raises `UsageError` in a
+    process that is only being started by such a call itself.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise UsageError(GUARD)
     with _environment_restored(), dask.config.set(SETTINGS):
         held = _hold_interrupts()
         try:
-            cluster = _started(count, threads, memory)
+            cluster = _started(count, threads, memory, gpus)
         except BaseException:
             _let_interrupts(held)
             raise
@@ -52,19 +55,30 @@ def local_workers(count: int, threads: int, memory: int | None) -> Iterator[Loca
             cluster.close()
 
 
-def _started(count: int, threads: int, memory: int | None) -> LocalCluster:
+def _started(count: int, threads: int, memory: int | None, gpus: bool) -> LocalCluster:
+    kind, preload = _kind(gpus), ["nmfkit.executors.deaf"]
+    if gpus and kind is LocalCluster:
+        preload.append("nmfkit.executors.device.one_each")
     try:
-        return LocalCluster(
+        return kind(
             n_workers=count,
             threads_per_worker=threads,
             processes=True,
             memory_limit=memory if memory is not None else "auto",
             dashboard_address=":0",
             silence_logs="CRITICAL",
-            preload=["nmfkit.executors.deaf"],
+            preload=preload,
         )
     except RuntimeError as error:
         raise ClusterError(f"the worker processes could not be started: {error}; {GUARD}") from error
+
+
+def _kind(gpus: bool) -> type[LocalCluster]:
+    """Dask-cuda's cluster binds workers to the processors that are next to their GPU, too."""
+    if not gpus or not find_spec("dask_cuda"):
+        return LocalCluster
+    found: type[LocalCluster] = import_module("dask_cuda").LocalCUDACluster
+    return found
 
 
 def _hold_interrupts() -> set[signal.Signals] | None:

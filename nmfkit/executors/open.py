@@ -18,6 +18,7 @@ from nmfkit.check import Resolved
 from nmfkit.executors.each import Each, serially
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.machine import Machine
+from nmfkit.executors.place import Place
 from nmfkit.executors.plan import Layout, Plan, free_memory, make_plan, worker_budget
 from nmfkit.loop import Watcher, is_parted, is_phased
 from nmfkit.protocols import Draws, Executor, HasView, Model, Source, Wide
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from nmfkit.executors.blobs import Blobs
+    from nmfkit.executors.crew import Crew
 
 
 @contextmanager
@@ -51,8 +53,11 @@ def executing(
     """
     if machine.is_here:
         plan = local_plan(source, resolved, machine, layout=layout)
-        scratch = _beside(out)
-        with _announcing(watcher), LocalExecutor(source, plan, scratch=scratch, on_block=watcher.block) as executor:
+        place = _place(plan, machine)
+        with (
+            _announcing(watcher),
+            LocalExecutor(source, plan, scratch=_beside(out), on_block=watcher.block, place=place) as executor,
+        ):
             yield executor
         return
     with _on_cluster(source, resolved, machine, (out, options), watcher, layout) as executor:
@@ -88,10 +93,25 @@ def spread(machine: Machine, *, out: str | os.PathLike[str] | None, watcher: Wat
 
 
 def local_plan(source: Source, resolved: Resolved, machine: Machine, *, layout: Layout | None = None) -> Plan:
-    """The plan of a fit on threads of this process."""
-    return make_plan(
-        source, **_needs(source, resolved), memory=machine.memory_bytes(), threads=machine.threads, layout=layout
-    )
+    """The plan of a fit in this process: on its threads, or on a device."""
+    needs = _needs(source, resolved)
+    memory, threads = machine.memory_bytes(), machine.threads
+    if not machine.on_gpu:
+        return make_plan(source, **needs, memory=memory, threads=threads, layout=layout)
+    from nmfkit.executors.device.budget import device_plan, memory_here
+
+    budget = memory_here(machine.device_bytes())
+    return device_plan(source, device_memory=budget, memory=memory, threads=threads, layout=layout, **needs)
+
+
+def _place(plan: Plan, machine: Machine) -> Place | None:
+    """The device that the plan is for; None without one."""
+    if plan.device is None:
+        return None
+    from nmfkit.executors.device.place import OnDevice
+    from nmfkit.executors.device.runtime import device_here
+
+    return OnDevice(device_here(machine.device_bytes()), plan.device)
 
 
 @contextmanager
@@ -113,21 +133,31 @@ def _on_cluster(
     with _staffed(machine, output, watcher) as (client, blobs, scratch):
         passport = Passport.of_here(sorted(resolved.distributions))
         ready = travels(source) and is_cheap(source)
-        crew = inspect_crew(client, passport, source if ready else None, blobs)
+        crew = inspect_crew(client, passport, source if ready else None, blobs, machine)
         watcher.crew(crew)
         if not ready:
             watcher.stage("staging")
             source = written(source, scratch, partial(each_on, client, passport))
         limit = _limit(machine, crew.memory, len(crew.threads))
-        plan = make_plan(
-            source, **_needs(source, resolved), memory=worker_budget(limit), threads=min(crew.threads.values()),
-            layout=layout, workers=len(crew.threads),
-        )  # fmt: skip
+        plan = _workers_plan(source, resolved, machine, crew, worker_budget(limit), layout)
         plan = replace(
             plan, cache_bytes=min(plan.cache_bytes, int(CACHE_SHARE * limit)), given_memory=machine.memory_bytes()
         )
         with ClusterExecutor(client, source, plan, passport=passport, blobs=blobs, watcher=watcher) as executor:
             yield executor
+
+
+def _workers_plan(
+    source: Source, resolved: Resolved, machine: Machine, crew: Crew, memory: int, layout: Layout | None
+) -> Plan:
+    needs, workers = _needs(source, resolved), len(crew.threads)
+    if crew.device_memory is None:
+        threads = min(crew.threads.values())
+        return make_plan(source, **needs, memory=memory, threads=threads, layout=layout, workers=workers)
+    from nmfkit.executors.device.budget import SHARE, device_plan
+
+    budget = machine.device_bytes() or int(SHARE * crew.device_memory)
+    return device_plan(source, device_memory=budget, memory=memory, layout=layout, workers=workers, **needs)
 
 
 @contextmanager

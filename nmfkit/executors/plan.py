@@ -8,13 +8,16 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nmfkit.errors import UsageError
 from nmfkit.protocols import Source
 from nmfkit.sources.observed import Observed
+
+if TYPE_CHECKING:
+    from nmfkit.executors.device.budget import DevicePlan
 
 MIB = 2**20
 ELEMENTWISE_TILE = 2 * MIB
@@ -65,7 +68,7 @@ class Plan:
 
     `bounds` are the row ranges of the blocks, `shards` ranges of block indices that one thread runs in order. Byte
     figures are estimates of peaks, for one worker where there are several; `statistics_bytes` is what a shard sends.
-    `reads` is how often a sweep goes through X.
+    `reads` is how often a sweep goes through X. `device` says how the memory of a device is used, where there is one.
     """
 
     layout: Layout
@@ -85,6 +88,7 @@ class Plan:
     statistics_bytes: int = 0
     reads: int = 1
     pool_bytes: int = 0
+    device: DevicePlan | None = None
 
     @property
     def reads_ahead(self) -> bool:
@@ -116,7 +120,9 @@ class Plan:
     @property
     def bytes_per_sweep(self) -> int:
         """Bytes of X that a sweep reads from outside the memory of those who work on them."""
-        once = 0 if self.resident else max(0, self.source_bytes - self.cache_bytes * max(1, self.workers))
+        stays = 0 if self.device is None else self.device.cache_bytes
+        kept = (self.cache_bytes + stays) * max(1, self.workers)
+        once = 0 if self.resident else max(0, self.source_bytes - kept)
         return self.reads * once
 
     @property
@@ -145,6 +151,7 @@ class Plan:
             "source_bytes": self.source_bytes,
             "reads_per_sweep": self.reads,
             "read_per_sweep_bytes": self.bytes_per_sweep,
+            "device": None if self.device is None else self.device.describe(),
         }
 
 

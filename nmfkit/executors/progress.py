@@ -9,7 +9,7 @@ from typing import Any
 
 from distributed import Client
 
-from nmfkit.executors.worker import topic
+from nmfkit.executors.telling import topic
 from nmfkit.loop import Watcher
 
 SLOW = 0.7

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmfkit.blocks import Array
-from nmfkit.protocols import Rows
+from nmfkit.protocols import Rows, RowStore
 
 
 class ResidentRows:
@@ -78,10 +78,13 @@ class SpilledRows:
 
 
 class RowWriter:
-    """Collects the rows that a sweep makes, from any thread; `finish` gives the store of them all."""
+    """Collects the rows that a sweep makes, from any thread; `finish` gives the store of them all.
 
-    def __init__(self, count: int, resident: bool, folder: Callable[[], Path]) -> None:
-        self._count, self._resident, self._folder = count, resident, folder
+    `keep` makes a store of the rows in memory; without it they go to scratch files in `folder`.
+    """
+
+    def __init__(self, count: int, keep: Callable[[Rows], RowStore] | None, folder: Callable[[], Path]) -> None:
+        self._count, self._keep, self._folder = count, keep, folder
         self._lock = threading.Lock()
         self._memory: dict[str, Array] = {}
         self._disk: SpilledRows | None = None
@@ -100,15 +103,17 @@ class RowWriter:
     def block(self, lo: int, hi: int) -> None:
         """Nothing to do: every tile is in place already."""
 
-    def finish(self) -> ResidentRows | SpilledRows:
+    def finish(self) -> RowStore:
         """The store of all rows written."""
-        return self._disk if self._disk is not None else ResidentRows(self._memory)
+        if self._disk is not None:
+            return self._disk
+        return ResidentRows({}) if self._keep is None else self._keep(self._memory)
 
     def _prepare(self, rows: Rows) -> None:
         with self._lock:
             if self._memory or self._disk is not None:
                 return
-            if self._resident:
+            if self._keep is not None:
                 self._memory = {name: np.empty_like(f, shape=(self._count, f.shape[1])) for name, f in rows.items()}
                 return
             disk = SpilledRows(self._folder())

@@ -21,6 +21,22 @@ Bounds: TypeAlias = Sequence[tuple[int, int, int]]
 """The blocks of a shard: (index, first row, row after the last)."""
 
 
+class Reader(Protocol):
+    """Gives blocks on the host: number, first row, row after the last."""
+
+    def cached(self, index: int) -> Block | None:
+        """The block, if it is in memory."""
+        ...
+
+    def read(self, index: int, lo: int, hi: int) -> Block:
+        """The block, kept in memory if there is room."""
+        ...
+
+    def fresh(self, index: int, lo: int, hi: int) -> Block:
+        """The block, kept nowhere."""
+        ...
+
+
 class Writer(Protocol):
     """Takes the new rows of a sweep."""
 
@@ -30,6 +46,14 @@ class Writer(Protocol):
 
     def block(self, lo: int, hi: int) -> None:
         """All tiles of the rows `lo` … `hi` are written."""
+        ...
+
+
+class FlushedWriter(Writer, Protocol):
+    """A writer whose rows may be under way until it is flushed."""
+
+    def flush(self) -> None:
+        """Wait for all rows that are under way."""
         ...
 
 
@@ -102,16 +126,14 @@ def told_where(rows: str, source: Source) -> Iterator[None]:
         raise
 
 
-def read_ahead(
-    blocks: Bounds, read: Callable[[int, int, int], Block], cached: Callable[[int], Block | None], pool: Pool
-) -> Iterator[tuple[int, int, Block]]:
+def read_ahead(blocks: Bounds, reader: Reader, pool: Pool) -> Iterator[tuple[int, int, Block]]:
     """(lo, hi, block) of `blocks` in order; while one is in work, a thread of `pool` reads the next."""
     ahead: Future[Block] | Block | None = None
     try:
         for at, (index, lo, hi) in enumerate(blocks):
-            now = ahead if ahead is not None else _ask(blocks[at], read, cached, pool)
+            now = ahead if ahead is not None else _ask(blocks[at], reader, pool)
             block = now.result() if isinstance(now, Future) else now
-            ahead = _ask(blocks[at + 1], read, cached, pool) if at + 1 < len(blocks) else None
+            ahead = _ask(blocks[at + 1], reader, pool) if at + 1 < len(blocks) else None
             yield lo, hi, block
             del block, now, index
     finally:
@@ -119,14 +141,9 @@ def read_ahead(
             ahead.cancel()
 
 
-def _ask(
-    bound: tuple[int, int, int],
-    read: Callable[[int, int, int], Block],
-    cached: Callable[[int], Block | None],
-    pool: Pool,
-) -> Future[Block] | Block:
-    kept = cached(bound[0])
-    return kept if kept is not None else pool.submit(read, *bound)
+def _ask(bound: tuple[int, int, int], reader: Reader, pool: Pool) -> Future[Block] | Block:
+    kept = reader.cached(bound[0])
+    return kept if kept is not None else pool.submit(reader.read, *bound)
 
 
 def without_data(blocks: Bounds) -> Iterator[tuple[int, int, Block]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -21,9 +22,13 @@ from nmfkit.executors.allocator import keep_freed_memory
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.block_rows import BlockWriter, blob_name
 from nmfkit.executors.cache import BlockCache
+from nmfkit.executors.device.budget import READERS, DevicePlan
+from nmfkit.executors.device.seat import Seat
 from nmfkit.executors.known import Known
 from nmfkit.executors.passport import Passport
-from nmfkit.executors.shard import Bounds, ShardRun, combine, read_ahead, without_data
+from nmfkit.executors.place import Place
+from nmfkit.executors.shard import Bounds, ShardRun, combine, without_data
+from nmfkit.executors.telling import Telling
 from nmfkit.loop import concluded
 from nmfkit.protocols import RowStore, Shared, Source, Stats
 from nmfkit.stats import widen
@@ -37,8 +42,6 @@ IDLE = 600.0
 """Seconds after which the blocks of a fit that has gone without a word are forgotten."""
 PATIENCE = (0.1, 0.5, 2.0)
 """Seconds to wait before a read or a write that failed is tried again."""
-TELL = 0.25
-"""Least seconds between two messages of one shard."""
 PARCELS = 8
 """Objects (source, steps, model) of one fit that a worker keeps unpickled."""
 STATES = 2
@@ -57,8 +60,10 @@ class Shelf(WorkerPlugin):
         """Take the worker's memory limit for the measure of the cache."""
         limit = memory_limit(worker) or psutil.virtual_memory().total
         self.cache = BlockCache(int(CACHE_SHARE * limit))
-        self.readers = ThreadPoolExecutor(max(1, worker.state.nthreads), "nmfkit-read")
+        # At least a few: a device takes blocks faster than one thread reads them.
+        self.readers = ThreadPoolExecutor(max(READERS, worker.state.nthreads), "nmfkit-read")
         self._known = Known()
+        self._seat = Seat()
         self._blas = threadpool_limits(1, "blas")
         keep_freed_memory()
         # Threads of the worker decode side by side already; a pool for each of them would only be in the way.
@@ -74,6 +79,10 @@ class Shelf(WorkerPlugin):
         self.cache.drop()
         self._blas.restore_original_limits()
 
+    def place(self, run: str, plan: DevicePlan | None) -> AbstractContextManager[Place]:
+        """Where a task of a fit computes: in this process's memory, or on its device, one task at a time."""
+        return self._seat.place(run, plan)
+
     def known(self, kind: str, name: str, most: int, make: Callable[[], T]) -> T:
         """The object of that name, made when it is first asked for; the last `most` of a kind are kept."""
         return self._known.get(kind, name, most, make)
@@ -82,6 +91,7 @@ class Shelf(WorkerPlugin):
         """Drop what a fit has left here."""
         self.cache.drop(run)
         self._known.forget(run)
+        self._seat.forget(run)
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,7 @@ class Errand:
     data: bool
     cache_bytes: int
     discard: tuple[str, ...]
+    device: DevicePlan | None = None
 
 
 class ShardReport(NamedTuple):
@@ -198,21 +209,34 @@ def run_shard(errand: Errand, index: int, blocks: Bounds, rows: RowStore | None)
     source: Source = errand.source.open()
     writer = BlockWriter(errand.blobs, str(errand.sweep))
     reading = Reading(errand, source, desk.cache)
-    telling = _Telling(errand, index, sum(hi - lo for _, lo, hi in blocks))
-    run = ShardRun(
-        source, errand.step.open(), rows, errand.shared.open(), _Patient(writer), errand.tile_rows,
-        proceeds=_wanted(), done=telling.block,
-    )  # fmt: skip
-    if errand.data:
-        stats = run(_told(read_ahead(blocks, reading.read, reading.cached, desk.readers), telling))
-    else:
-        stats = run(without_data(blocks))
+    count = sum(hi - lo for _, lo, hi in blocks)
+    telling = Telling(errand.run, errand.sweep, index, count, silent=not errand.data)
+    with desk.place(errand.run, errand.device) as place:
+        there, to = place.rows(rows), place.writer(_Patient(writer))
+        run = ShardRun(
+            source, place.enter(errand.step.open()), there, place.enter(errand.shared.open()), to, errand.tile_rows,
+            proceeds=_wanted(), done=telling.block,
+        )  # fmt: skip
+        with closing(_blocks(errand, place, blocks, reading, there, telling)) as given:
+            stats = run(given)
+        to.flush()
+        stats = place.leave(stats)
     for generation in errand.discard:
         for _, lo, _ in blocks:
             assert errand.blobs is not None
             errand.blobs.delete(blob_name(generation, lo))
     report = ShardReport(index, here(), time.monotonic() - began, telling.bytes, reading.bytes)
     return Partial(stats, writer.names, (report,))
+
+
+def _blocks(
+    errand: Errand, place: Place, bounds: Bounds, reading: Reading, rows: Any, telling: Telling
+) -> Generator[tuple[int, int, Block], None, None]:
+    if errand.data:
+        yield from telling.through(place.blocks(bounds, reading, rows, shelf().readers))
+        return
+    for lo, hi, empty in without_data(bounds):
+        yield lo, hi, place.enter(empty)
 
 
 def merge(*partials: Partial) -> Partial:
@@ -238,10 +262,12 @@ def conclude(
     """
     total = merge(*partials)
     shared: Shared = errand.shared.open()
-    end = concluded(model.open(), before.open(), total.stats, shared)
+    with shelf().place(errand.run, errand.device) as place:
+        end = concluded(model.open(), *place.enter((before.open(), total.stats, shared)))
+        next_state = place.leave(end.following)
     if current is not None:
         current.write(shared)
-    following.write(end.following)
+    following.write(next_state)
     return Outcome(end.objective, end.accepted, total.names, total.reports)
 
 
@@ -315,48 +341,21 @@ class Reading:
         """The block, if it is in the cache."""
         return self._cache.get(self._errand.run, index, self._errand.sweep)
 
-    def block(self, index: int, lo: int, hi: int) -> Block:
-        """The block, from wherever it is."""
-        kept = self.cached(index)
-        return self.read(index, lo, hi) if kept is None else kept
-
     def read(self, index: int, lo: int, hi: int) -> Block:
-        """The block, read, and kept if there is room."""
-        errand = self._errand
-        block = patiently(lambda: self._source.read(lo, hi))
+        """The block, from the cache or read into it."""
+        kept = self.cached(index)
+        if kept is not None:
+            return kept
+        errand, block = self._errand, self.fresh(index, lo, hi)
         self._cache.offer(errand.run, index, block, errand.sweep, errand.cache_bytes)
-        self.bytes += block.nbytes
         return block
 
-
-class _Telling:
-    """Tells the client now and then how far a shard of `rows` rows is."""
-
-    def __init__(self, errand: Errand, index: int, rows: int) -> None:
-        self._errand, self._index, self._of = errand, index, rows
-        self._told = time.monotonic()
-        self._untold = self.rows = self.bytes = 0
-
-    def block(self, size: int) -> None:
-        """A block is done."""
-        self.bytes += size
-        self._untold += size
-        if self._errand.data and (self.rows >= self._of or time.monotonic() - self._told > TELL):
-            event = {"shard": self._index, "bytes": self._untold, "part": self.rows / self._of, "worker": here()}
-            get_worker().log_event(topic(self._errand.run), {**event, "sweep": self._errand.sweep})
-            self._told, self._untold = time.monotonic(), 0
-
-
-def topic(run: str) -> str:
-    """Where the progress of a fit is told."""
-    return f"nmfkit-{run}"
-
-
-def _told(blocks: Iterator[tuple[int, int, Block]], telling: _Telling) -> Iterator[tuple[int, int, Block]]:
-    for lo, hi, block in blocks:
-        telling.rows += hi - lo
-        yield lo, hi, block
-        del block
+    def fresh(self, index: int, lo: int, hi: int) -> Block:
+        """The block, kept nowhere."""
+        del index
+        block = patiently(lambda: self._source.read(lo, hi))
+        self.bytes += block.nbytes
+        return block
 
 
 def _wanted() -> Callable[[], bool]:

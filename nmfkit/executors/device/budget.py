@@ -1,0 +1,277 @@
+"""What the memory of a device is spent on, and how a fit is laid out for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nmfkit.errors import UsageError
+from nmfkit.executors.device.missing import free_bytes
+from nmfkit.executors.plan import (
+    BASE,
+    MIB,
+    Layout,
+    Plan,
+    available_threads,
+    free_memory,
+    make_plan,
+    size_text,
+    source_bytes,
+)
+from nmfkit.protocols import Source
+
+SHARE = 0.85
+"""Part of the device's free memory that a fit takes unless it is told: libraries and others want some."""
+ASSUMED = 16 * 1024 * MIB
+"""Memory of a device that nobody can ask."""
+TARGET = 256 * MIB
+"""Block of which a step keeps a device busy; larger ones only take room for temporaries."""
+LEAST = MIB // 16
+"""Block below which nothing is gained by a smaller one."""
+SLOTS = 3
+"""Buffers of the ring: one is computed on, one is being copied to, one is ready."""
+READERS = 4
+"""Threads that read and copy blocks, at most."""
+DENSE_COPIES = 4
+"""Arrays of a block's shape that a step makes beside it where it works by entry: the fit, ratios, what is summed."""
+PATTERN = 16
+"""Bytes for each stored entry of a sparse block of what is kept of its transpose."""
+COPIES = 8
+"""Copies of a block's rows of W, in float64 where they are sums, that a step makes."""
+
+
+@dataclass(frozen=True)
+class DevicePlan:
+    """How the `memory` bytes of a device are divided: figures are estimates of peaks, in bytes.
+
+    `cache_bytes` of X stay on the device (all of it, where it is `resident`), the rest passes through `slots` buffers
+    of `slot_bytes`. `step_bytes` are temporaries of a step. W is on the device where `rows_resident`. `sent_per_sweep`
+    and `returned_per_sweep` are what crosses over to the device and back. `readers` threads of the host read and copy.
+    """
+
+    memory: int
+    shared_bytes: int
+    rows_bytes: int
+    rows_resident: bool
+    block_bytes: int
+    slots: int
+    slot_bytes: int
+    cache_bytes: int
+    resident: bool
+    step_bytes: int
+    sent_per_sweep: int
+    returned_per_sweep: int
+    readers: int
+
+    def describe(self) -> dict[str, Any]:
+        """The plan in plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What a fit of `source` takes on a device, in bytes."""
+
+    source: Source
+    width: int
+    itemsize: int
+    by_entry: bool
+    forms_product: bool
+    rows_width: int
+    reads: int
+    shared: int
+    draws: bool
+    groups: int
+    workers: int
+
+    @property
+    def x(self) -> int:
+        """X."""
+        return source_bytes(self.source)
+
+    @property
+    def share(self) -> int:
+        """The part of X that one device works on, with some room for parts that are not quite even."""
+        return self.x if not self.workers else min(self.x, int(1.1 * self.x / self.workers))
+
+    @property
+    def rows(self) -> int:
+        """The rows of W before and after a sweep."""
+        return 2 * self.source.shape[0] * self.rows_width * self.itemsize
+
+    @property
+    def pattern(self) -> int:
+        """What is kept of the transposes of sparse blocks that stay."""
+        return PATTERN * (self.source.nnz or 0) * self.share // max(1, self.x)
+
+    def beside(self, rows: int) -> int:
+        """Rows of W that come along with a block of so many rows, where W is on the host."""
+        return rows * self.rows_width * self.itemsize
+
+    def step(self, rows: int) -> int:
+        """Temporaries of a step on a block of so many rows."""
+        m, n = self.source.shape
+        made = COPIES * rows * self.width * 8
+        if self.source.nnz is not None:
+            stored = self.source.nnz * rows // max(1, m)
+            made += stored * (PATTERN + DENSE_COPIES * self.itemsize)
+        if self.forms_product or (self.by_entry and self.source.nnz is None):
+            made += DENSE_COPIES * rows * n * self.itemsize
+        return made
+
+
+def device_plan(
+    source: Source,
+    *,
+    device_memory: int,
+    memory: int | None,
+    threads: int | None = None,
+    layout: Layout | None = None,
+    workers: int = 0,
+    **needs: Any,
+) -> Plan:
+    """Lay out a fit on a device within `device_memory` bytes of it and `memory` of the host (None: half of the free).
+
+    With `workers`, both are those of each of them, and the rows of W are where workers keep them. `needs` are those of
+    `make_plan`. Raises `UsageError` where the shared factors and a block do not fit either.
+    """
+    wanted = _wanted(source, needs, layout, workers)
+    readers = min(READERS, threads or available_threads())
+    host = memory if memory is not None else free_memory() // 2
+    if layout is None:
+        layout = _layout(wanted, device_memory, host, readers, needs, memory)
+    target = layout.target
+    bounds = source.bounds(target)
+    tallest = max(hi - lo for lo, hi in bounds)
+    divided = _divided(wanted, device_memory, target, tallest, readers)
+    staging = divided.slots * divided.slot_bytes + (readers - 1) * 3 * divided.block_bytes
+    _refuse_too_much(source, memory, staging)
+    groups = max(1, min(layout.groups, len(bounds)))
+    plan = make_plan(
+        source,
+        **needs,
+        memory=None if memory is None else memory - staging,
+        threads=1 if workers else readers,
+        # One thread gives the device its work, in whole blocks: it is wide enough for them.
+        layout=replace(layout, tile_rows=None, shards=max(layout.shards, groups), groups=groups),
+        workers=workers,
+    )
+    cache = 0 if divided.resident else plan.cache_bytes
+    return replace(plan, device=divided, memory=host, given_memory=memory, cache_bytes=cache)
+
+
+def _layout(
+    wanted: _Needs, device_memory: int, host: int, readers: int, needs: dict[str, Any], memory: int | None
+) -> Layout:
+    groups = max(1, wanted.groups)
+    target = _target(wanted, device_memory, host, readers)
+    fits = wanted.x + wanted.pattern + wanted.shared + wanted.rows <= device_memory // 2
+    if not wanted.workers and (fits or not wanted.draws):
+        return Layout(target, groups, None, 0, groups, 0)
+    # Of workers each has its shards, and batches are formed on the host, of blocks as that would have them.
+    here = make_plan(wanted.source, **needs, memory=memory, threads=1, workers=wanted.workers).layout
+    return replace(here, target=min(target, here.target) if wanted.draws else target)
+
+
+def memory_here(given: int | None) -> int:
+    """The budget of the device's memory: `given`, or a part of what is free on one that is here, or an assumption."""
+    if given is not None:
+        return given
+    free = free_bytes()
+    return ASSUMED if free is None else int(SHARE * free)
+
+
+def _wanted(source: Source, needs: dict[str, Any], layout: Layout | None, workers: int) -> _Needs:
+    n, itemsize = source.shape[1], np.dtype(needs["dtype"]).itemsize
+    wide = needs.get("shared_width") or needs["width"]
+    statistics = 2 * wide * n * 8
+    groups = layout.groups if layout else needs.get("groups", 0)
+    copies = 4 if needs.get("shared_width") is None else 8
+    return _Needs(
+        source,
+        needs["width"],
+        itemsize,
+        needs["elementwise"],
+        needs["forms_product"] or needs.get("views", False),
+        needs.get("row_copies", 1) * needs["width"],
+        needs.get("reads", 1),
+        copies * wide * n * itemsize + (4 + groups) * statistics,
+        needs.get("draws", False),
+        groups,
+        workers,
+    )
+
+
+def _target(needs: _Needs, memory: int, host: int, readers: int) -> int:
+    """The size of a block of which all that has to be there at once has room on both sides."""
+    m = needs.source.shape[0]
+    parts = max(1, needs.workers) * (max(4, needs.groups) if needs.groups > 1 else 1)
+    target = min(TARGET, max(needs.x // parts, LEAST))
+    while target > LEAST:
+        rows = max(1, m * target // max(1, needs.x))
+        beside = 0 if _rows_stay(needs, memory) else needs.beside(rows)
+        there = needs.shared + needs.step(rows) + SLOTS * (target + beside) + _staying_rows(needs, memory)
+        here = BASE + (SLOTS + 3 * readers) * target
+        if there <= memory and here <= 0.8 * host:
+            break
+        target //= 2
+    return max(target, LEAST)
+
+
+def _rows_stay(needs: _Needs, memory: int) -> bool:
+    return not needs.workers and needs.rows <= max(0, memory - needs.shared) // 2
+
+
+def _staying_rows(needs: _Needs, memory: int) -> int:
+    return needs.rows if _rows_stay(needs, memory) else 0
+
+
+def _divided(needs: _Needs, memory: int, target: int, tallest: int, readers: int) -> DevicePlan:
+    m = needs.source.shape[0]
+    block = max(1, needs.x * tallest // m) + 8 * 256
+    step, stays = needs.step(tallest), _rows_stay(needs, memory)
+    slot = block + (0 if stays else needs.beside(tallest) + 256)
+    left = memory - needs.shared - step - _staying_rows(needs, memory)
+    blocks = len(needs.source.bounds(target))
+    whole = needs.share + blocks * 8 * 256
+    resident = whole + needs.pattern <= left
+    through = 0 if resident else SLOTS * slot
+    if left < through:
+        enough = memory - left + through
+        raise UsageError(
+            f"{size_text(memory)} of the device's memory are too little: the shared factors and statistics take "
+            f"{size_text(needs.shared)}, a step on a block of {size_text(block)} {size_text(step)}, and {SLOTS} such "
+            f"blocks {size_text(through)}; allow {size_text(enough)} or more (--device-memory), lower the rank, or "
+            "convert the matrix to smaller chunks"
+        )
+    per_entry = (whole + needs.pattern) / max(1, whole)
+    cache = whole if resident else int((left - through) / per_entry)
+    crossing = 0 if resident else needs.reads * max(0, needs.share - cache)
+    crossing_rows = 0 if stays else needs.rows // 2 // max(1, needs.workers)
+    return DevicePlan(
+        memory=memory,
+        shared_bytes=needs.shared,
+        rows_bytes=needs.rows,
+        rows_resident=stays,
+        block_bytes=block,
+        slots=SLOTS,
+        slot_bytes=slot,
+        cache_bytes=cache,
+        resident=resident,
+        step_bytes=step,
+        sent_per_sweep=crossing + crossing_rows,
+        returned_per_sweep=crossing_rows,
+        readers=readers,
+    )
+
+
+def _refuse_too_much(source: Source, memory: int | None, staging: int) -> None:
+    if memory is None or staging + BASE <= memory:
+        return
+    raise UsageError(
+        f"the memory budget of {size_text(memory)} is too small: {size_text(staging)} are needed for blocks of "
+        f"{source.uri} on their way to the device, and {size_text(BASE)} for the program; allow --memory "
+        f"{size_text(staging + 2 * BASE)} or more, or convert the matrix to smaller chunks"
+    )

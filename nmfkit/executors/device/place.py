@@ -1,0 +1,172 @@
+"""The place of steps whose arrays are on a device: what enters, what leaves, what stays."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+from nmfkit.blocks import Array, Block
+from nmfkit.executors.device.budget import DevicePlan
+from nmfkit.executors.device.ring import Residence, Ring, Staged, travels
+from nmfkit.executors.device.rows import Arriving, DeviceRows, Returning, RowsThere, is_there
+from nmfkit.executors.device.runtime import Runtime
+from nmfkit.executors.plan import Plan
+from nmfkit.executors.rows import ResidentRows
+from nmfkit.executors.shard import Bounds, FlushedWriter, Reader, Writer
+from nmfkit.leaves import mapped
+from nmfkit.protocols import Rows, RowStore
+
+
+class OnDevice:
+    """Steps on a device, as `plan` divides its memory: what they are given enters, and what they leave may stay.
+
+    Blocks that have room stay; others pass through a ring of buffers, copied while the one before is computed on.
+    """
+
+    def __init__(self, runtime: Runtime, plan: DevicePlan) -> None:
+        self.runtime, self.plan = runtime, plan
+        with self.active():
+            self._ring = Ring(runtime, plan.slots, plan.slot_bytes)
+            self._residence = Residence(runtime, plan.cache_bytes)
+
+    @property
+    def numbers(self) -> Callable[[Array], Array] | None:
+        """Numbers of rows enter where all blocks stay on the device."""
+        return self.enter if self.plan.resident else None
+
+    def active(self) -> AbstractContextManager[None]:
+        """Within it, the calling thread computes on the device."""
+        return self.runtime.active()
+
+    def threads(self, plan: Plan) -> int:
+        """One gives the device its work."""
+        del plan
+        return 1
+
+    def reads_ahead(self, plan: Plan) -> bool:
+        """Whatever is in memory is still to be copied."""
+        del plan
+        return True
+
+    def piece(self, size: int) -> int:
+        """A batch is computed on as a whole."""
+        del size
+        return sys.maxsize
+
+    def enter(self, value: Any) -> Any:
+        """`value` with every array of numbers in it on the device."""
+        return mapped(value, lambda part: self.runtime.send(part) if travels(part) else part)
+
+    def leave(self, value: Any) -> Any:
+        """`value` with every array in it on the host."""
+        with self.active():
+            return mapped(value, lambda part: self.runtime.fetch(part) if self.runtime.holds(part) else part)
+
+    def rows(self, store: RowStore | None) -> RowsThere | None:
+        """The rows of `store` as steps take them."""
+        return None if store is None else RowsThere(store, self)
+
+    def keep(self, plan: Plan) -> Callable[[Rows], RowStore] | None:
+        """Rows stay on the device or in memory, where they fit."""
+        if self.plan.rows_resident:
+            return partial(DeviceRows, place=self)
+        return ResidentRows if plan.rows_resident else None
+
+    def writer(self, writer: Writer) -> FlushedWriter:
+        """What takes the rows of steps to `writer`."""
+        return Arriving(writer, self) if self.plan.rows_resident else Returning(writer, self.runtime)
+
+    def block(self, index: int, lo: int, hi: int, reader: Reader) -> Block:
+        """The block on the device where all blocks stay there, else on the host."""
+        if not self.plan.resident:
+            return reader.read(index, lo, hi)
+        staged = self._kept(index, lo, hi, reader)
+        if not isinstance(staged, Staged):
+            block: Block = self.enter(staged)
+            return block
+        self.runtime.wait(None, staged.arrived)
+        return staged.block
+
+    def blocks(
+        self,
+        bounds: Bounds,
+        reader: Reader,
+        rows: RowsThere | None,
+        pool: ThreadPoolExecutor | None,
+    ) -> Iterator[tuple[int, int, Block]]:
+        """(lo, hi, block) of `bounds` in order, on the device; threads of `pool` read and copy those that come next.
+
+        Rows that are on the host come along with their blocks.
+        """
+        assert pool is not None
+        coming = RowsThere(rows.store, self) if rows is not None and not is_there(rows.store) else None
+        ahead: deque[tuple[int, int, Future[Staged] | Staged]] = deque()
+        left = iter(bounds)
+        try:
+            while True:
+                while len(ahead) < self.plan.slots and (bound := next(left, None)) is not None:
+                    ahead.append((bound[1], bound[2], self._ask(bound, reader, coming, pool)))
+                if not ahead:
+                    return
+                lo, hi, asked = ahead.popleft()
+                staged = asked.result() if isinstance(asked, Future) else asked
+                self.runtime.wait(None, staged.arrived)
+                if rows is not None and staged.rows:
+                    rows.brought = (lo, hi, staged.rows)
+                try:
+                    yield lo, hi, staged.block
+                finally:
+                    self._ring.free(staged)
+        finally:
+            self._let_go(ahead)
+
+    def _ask(
+        self, bound: tuple[int, int, int], reader: Reader, rows: RowsThere | None, pool: ThreadPoolExecutor
+    ) -> Future[Staged] | Staged:
+        kept = self._residence.get(bound[0])
+        if kept is not None and rows is None:
+            return kept
+        return pool.submit(self._brought, bound, reader, rows)
+
+    def _brought(self, bound: tuple[int, int, int], reader: Reader, rows: RowsThere | None) -> Staged:
+        """A block on its way to the device; by a thread that reads."""
+        index, lo, hi = bound
+        with self.active():
+            block = self._kept(index, lo, hi, reader)
+            beside = {} if rows is None else rows.store.read(lo, hi)
+            if isinstance(block, Staged):
+                if not beside:
+                    return block
+                self.runtime.wait(None, block.arrived)
+                block = block.block
+            if self._ring.fits((block, beside)):
+                return self._ring.stage(block, beside)  # behind the block's own copy, where that is under way
+            return Staged(self.enter(block), self.enter(beside), self.runtime.mark())
+
+    def _kept(self, index: int, lo: int, hi: int, reader: Reader) -> Staged | Block:
+        """The block as it stays on the device; as it was read, where it has no room there."""
+        if (staged := self._residence.get(index)) is not None:
+            return staged
+        if not self._residence.might_take(self.plan.block_bytes):
+            return reader.read(index, lo, hi)
+        block = reader.fresh(index, lo, hi)
+        staged = self._residence.take(index, block, self._ring)
+        return block if staged is None else staged
+
+    def _let_go(self, ahead: deque[tuple[int, int, Future[Staged] | Staged]]) -> None:
+        """Free the buffers of blocks that nobody will compute on."""
+        for _, _, asked in ahead:
+            if isinstance(asked, Future) and not asked.cancel() and asked.exception() is None:
+                self._ring.free(asked.result())
+
+    def close(self) -> None:
+        """Give the memory of blocks back, once nothing is computed on them."""
+        with self.active():
+            self.runtime.settle(self.runtime.mark())
+            self._ring.close()
+            self._residence.close()
