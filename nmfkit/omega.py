@@ -6,9 +6,12 @@ per cent, then steps of fourth order. In float64 the result is right to about 1e
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from nmfkit.blocks import Array
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 STEPS = 3
 """Errors after each step, at worst: 3e-3, 1e-12, 1e-15."""

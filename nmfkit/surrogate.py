@@ -29,7 +29,6 @@ import numpy as np
 
 from nmfkit import kernels
 from nmfkit.blocks import Array
-from nmfkit.omega import omega
 
 Surrogate: TypeAlias = Mapping[float, Array]
 """{power, or `LOG`: coefficient array of the factor's shape (or broadcastable to it)}."""
@@ -45,9 +44,6 @@ NEAR = 1e-6
 
 FURTHEST = 690.0
 """The largest `reach` in float64."""
-
-NEGLIGIBLE = 1e-200
-"""A coefficient of `LOG` below this fraction of the others moves no root that one step may reach."""
 
 
 def plus(*surrogates: Surrogate) -> Surrogate:
@@ -75,12 +71,6 @@ def root(surrogate: Surrogate, start: Array | None = None, reach: float = REACH,
     without any slope (all coefficients zero) stay at t = 1; none goes beyond e^`reach`, which in float32 must be at
     most 80. `whole` is the number of rows of the factor that these are some of, if they are.
     """
-    t = _rooted(surrogate, start, reach, whole)
-    bounded: Array = np.minimum(t, math.exp(reach))
-    return bounded
-
-
-def _rooted(surrogate: Surrogate, start: Array | None, reach: float, whole: int) -> Array:
     powers = sorted(surrogate, reverse=True)
     if LOG in surrogate:
         tied = {*powers} <= {LOG, 1.0, 0.0}
@@ -89,20 +79,11 @@ def _rooted(surrogate: Surrogate, start: Array | None, reach: float, whole: int)
         return _one_power(surrogate[powers[0]], reach)
     if len(powers) == 2:
         high, low = powers
-        return _two_powers(surrogate[high], surrogate[low], high, low, reach)
+        return kernels.power_root(surrogate[high], surrogate[low], high, low, reach)
     if len(powers) == 3 and np.isclose(powers[0] - powers[1], powers[1] - powers[2]):
-        return _unspaced(_quadratic(*(surrogate[p] for p in powers)), powers[0] - powers[1], reach)
+        a, b, c = (surrogate[p] for p in powers)
+        return kernels.quadratic_root(a, b, c, powers[0] - powers[1], reach)
     return _newton(surrogate, start, reach)
-
-
-def _unspaced(s: Array, spacing: float, reach: float) -> Array:
-    """t from s = t^spacing, as far as one step may reach."""
-    if spacing == 1.0:
-        return s
-    highest = float(np.finfo(s.dtype).max)
-    ceiling = math.exp(min(reach * spacing, math.log(highest)))
-    t: Array = np.minimum(s, np.full_like(s, min(ceiling, highest))) ** (1.0 / spacing)
-    return t
 
 
 def _one_power(c: Array, reach: float) -> Array:
@@ -110,68 +91,11 @@ def _one_power(c: Array, reach: float) -> Array:
     return np.where(c > 0, np.zeros_like(c), np.where(c < 0, np.full_like(c, math.exp(reach)), np.ones_like(c)))
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    """numerator / denominator for nonnegative arrays; 0 / 0 is 1 (nothing pulls), n / 0 is huge."""
-    safe = np.maximum(denominator, float(np.finfo(denominator.dtype).tiny))
-    with np.errstate(over="ignore"):
-        quotient: Array = numerator / safe
-    if bool(np.all(denominator > 0)):
-        return quotient
-    ratio: Array = np.where((denominator > 0) | (numerator > 0), quotient, np.ones_like(quotient))
-    return ratio
-
-
-def _two_powers(high: Array, low: Array, high_power: float, low_power: float, reach: float) -> Array:
-    # Power 1 may have either sign, and two powers on one side of it have no root between. Where it pushes only down,
-    # as it nearly always does, nothing needs to be sorted out.
-    as_usual = low_power < 1 <= high_power and (high_power > 1 or bool(np.all(high >= 0)))
-    falling = -low if as_usual else np.maximum(-low, 0) + np.maximum(-high, 0)
-    rising = high if as_usual else np.maximum(high, 0) + np.maximum(low, 0)
-    return _unspaced(_ratio(falling, rising), high_power - low_power, reach)
-
-
-def _quadratic(a: Array, b: Array, c: Array) -> Array:
-    """The root s ≥ 0 of a s² + b s + c = 0, without cancellation for either sign of b.
-
-    Where every term rises s is 0, where every term falls it is huge, and where there is none it is 1.
-    """
-    scale = np.maximum(np.maximum(np.abs(a), np.abs(b)), np.abs(c))
-    scale = np.where(scale > 0, scale, np.ones_like(scale))  # squares then neither overflow nor vanish
-    a, b, c = a / scale, b / scale, c / scale
-    rising, minus_c = np.maximum(a, 0), np.maximum(-c, 0)
-    r = np.sqrt(b * b + 4 * rising * minus_c)
-    falling = np.where(a > 0, r - b, minus_c - b - a)
-    return np.where(
-        b > 0,
-        _ratio(2 * minus_c, np.maximum(b + r, 0)),
-        _ratio(np.maximum(falling, 0), 2 * rising + np.maximum(c, 0)),
-    )
-
-
 def _logarithmic(surrogate: Surrogate, reach: float, whole: int = 0) -> Array:
-    """c₁ + c₀/t + λ ln t = 0: with u + ln u = ln(−c₀/λ) + c₁/λ, t = −c₀/(λ u), and t = e^(u − c₁/λ) for small u.
-
-    Only logarithms and ratios are formed, never e^(c₁/λ), which overflows for small λ; where λ is nothing beside the
-    other coefficients the root is that of the powers alone.
-    """
+    """c₁ + c₀/t + λ ln t = 0, with zeros for the coefficients that are not there."""
     weight = surrogate[LOG]
-    dtype = np.result_type(*surrogate.values())
-    weight, slope, pull = np.broadcast_arrays(
-        weight, surrogate.get(1.0, np.zeros_like(weight)), -surrogate.get(0.0, np.zeros_like(weight))
-    )
-    if (compiled := kernels.tied_root(weight, slope, pull, reach, whole=whole)) is not None:
-        return compiled.astype(dtype, copy=False)
-    weight, slope, pull = (c.astype(np.float64, copy=False) for c in (weight, slope, pull))
-    counts = weight > NEGLIGIBLE * np.maximum(np.abs(slope), pull)
-    scale = np.where(counts, weight, np.ones_like(weight))
-    ratio = np.where(counts, slope, np.zeros_like(slope)) / scale
-    tiny = float(np.finfo(np.float64).tiny)
-    u = np.where(pull > 0, omega(np.log(np.maximum(pull, tiny)) - np.log(scale) + ratio), np.zeros_like(pull))
-    t = np.where(u > 1e-3, pull / (scale * np.maximum(u, 1e-3)), np.exp(np.minimum(u - ratio, reach)))
-    if not bool(np.all(counts)):
-        t = np.where(counts, t, _two_powers(slope, -pull, 1.0, 0.0, reach))
-    found: Array = np.minimum(t, math.exp(reach)).astype(dtype, copy=False)
-    return found
+    slope, pull = surrogate.get(1.0, np.zeros_like(weight)), -surrogate.get(0.0, np.zeros_like(weight))
+    return kernels.tied_root(weight, slope, pull, reach, whole=whole)
 
 
 def _newton(surrogate: Surrogate, start: Array | None = None, reach: float = REACH) -> Array:
@@ -201,7 +125,7 @@ def _newton(surrogate: Surrogate, start: Array | None = None, reach: float = REA
     t = np.exp(np.minimum(np.maximum(z - sides.correction(z), -reach), reach))
     edge = np.where(sides.pulls, np.full_like(t, math.exp(reach)), np.ones_like(t))
     found = np.where(sides.between, t, np.where(sides.pushes, np.zeros_like(t), edge))
-    bounded: Array = found.astype(dtype, copy=False)
+    bounded: Array = np.minimum(found.astype(dtype, copy=False), math.exp(reach))
     return bounded
 
 

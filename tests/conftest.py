@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,3 +49,15 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder}; set NMFKIT_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Iterator[Any]:
+    """CuPy, and a GPU to which `to_device` of the kit sends arrays meanwhile; a reason to skip where there is none."""
+    from on_gpu import cupy_or_skip
+
+    from nmfkit.testing.device import sent_by
+
+    cupy = cupy_or_skip()
+    with sent_by(cupy.array):
+        yield cupy

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from launched import launched
 from scipy.special import xlogy
 
 from nmfkit import kernels
 from nmfkit.kernels import reference
 from nmfkit.kernels.cpu import coordinates, sweeps
+from nmfkit.kernels.cuda import sweeps as cuda_sweeps
 from nmfkit.testing import strategies as some
 from nmfkit.testing import to_device, to_host
 
+FUSED = [sweeps, launched(cuda_sweeps)]
 DTYPES = [np.float32, np.float64]
 RANKS = [1, 2, 15, 16, 17, 50, 65, 200]
 TOLERANCE = {np.float32: 2e-4, np.float64: 1e-11}
@@ -37,7 +40,7 @@ def quadratic(rows, rank, dtype, seed=0):
     return f, a.T @ a, ((rng.random((rows, rank)) * 1.5 - 0.2) @ (a.T @ a)).astype(dtype)
 
 
-@pytest.mark.parametrize("module", [sweeps, reference])
+@pytest.mark.parametrize("module", [*FUSED, reference])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rank", RANKS)
 def test_hals_is_the_plain_loop(module, dtype, rank):
@@ -53,20 +56,21 @@ def test_hals_is_the_plain_loop(module, dtype, rank):
             np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.parametrize("module", FUSED)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_hals_takes_any_layout(dtype):
+def test_hals_takes_any_layout(module, dtype):
     f, q, c = quadratic(131, 7, dtype)
-    expected = sweeps.hals(f, q, c, 2)
+    expected = module.hals(f, q, c, 2)
     f.flags.writeable = c.flags.writeable = False
     turned = np.asfortranarray(f), np.asfortranarray(q), np.asfortranarray(c)
     apart = np.repeat(f, 2, axis=1)[:, ::2], q.astype(np.float32), np.repeat(c, 2, axis=0)[::2]
-    np.testing.assert_array_equal(sweeps.hals(*turned, 2), expected)
-    np.testing.assert_allclose(sweeps.hals(*apart, 2), expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(sweeps.hals(f, q, c[:1], 2), sweeps.hals(f, q, np.repeat(c[:1], len(f), axis=0), 2))
-    assert sweeps.hals(f.astype(np.float32), q, c.astype(np.float64), 1).dtype == np.float64
+    np.testing.assert_array_equal(module.hals(*turned, 2), expected)
+    np.testing.assert_allclose(module.hals(*apart, 2), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(module.hals(f, q, c[:1], 2), module.hals(f, q, np.repeat(c[:1], len(f), axis=0), 2))
+    assert module.hals(f.astype(np.float32), q, c.astype(np.float64), 1).dtype == np.float64
 
 
-@pytest.mark.parametrize("module", [sweeps, reference])
+@pytest.mark.parametrize("module", [*FUSED, reference])
 def test_hals_without_curvature_follows_the_penalty_alone(module):
     f, q, c = quadratic(5, 3, np.float64)
     q[1], q[:, 1] = 0, 0
@@ -84,11 +88,12 @@ def test_hals_agrees_at_any_scale_and_on_a_device(seed, dtype, scale):
         np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale * 9)
 
 
-def test_hals_keeps_what_is_no_number():
+@pytest.mark.parametrize("module", FUSED)
+def test_hals_keeps_what_is_no_number(module):
     f, q, c = quadratic(5, 3, np.float32)
     c[2, 1] = np.nan
-    assert np.isnan(sweeps.hals(f, q, c, 1)[2, 1])
-    assert np.all(np.isfinite(sweeps.hals(f, q, c, 1)[:2]))
+    assert np.isnan(module.hals(f, q, c, 1)[2, 1])
+    assert np.all(np.isfinite(module.hals(f, q, c, 1)[:2]))
 
 
 def objective(x, w, h, l1=0.0, l2=0.0):

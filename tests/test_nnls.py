@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from launched import Launched, needs_compiler
 from scipy.optimize import nnls as scipy_nnls
 
 from nmfkit import kernels
 from nmfkit.kernels import pivoting, reference
 from nmfkit.kernels.cpu import pivoting as compiled
+from nmfkit.kernels.cuda import solve
 from nmfkit.testing import to_device, to_host
 
-BOTH = pytest.mark.parametrize("pivot", [pivoting.pivot, compiled.pivot], ids=["numpy", "compiled"])
+VERSIONS = {"numpy": pivoting.pivot, "compiled": compiled.pivot}
+ALL = pytest.mark.parametrize(
+    "pivot",
+    [
+        *(pytest.param(pivot, id=name) for name, pivot in VERSIONS.items()),
+        pytest.param(Launched(solve).pivot, id="launched", marks=needs_compiler),
+    ],
+)
 
 
 def drawn(seed, rank, rows=7, tall=2, scale=1.0):
@@ -34,7 +43,7 @@ def assert_least(q, c, f, tolerance=1e-11):
     assert np.all((np.abs(slope) <= tolerance * size) | (f == 0))
 
 
-@BOTH
+@ALL
 @given(st.integers(0, 2**32), st.sampled_from([1, 2, 3, 8, 17]), st.sampled_from([1e-8, 1.0, 1e8]))
 def test_agrees_with_scipy(pivot, seed, rank, scale):
     a, x = drawn(seed, rank, scale=scale)
@@ -44,7 +53,7 @@ def test_agrees_with_scipy(pivot, seed, rank, scale):
     assert_least(a.T @ a, x @ a, found)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("rank", [40, 150])
 def test_wide_factors(pivot, rank):
     a, x = drawn(0, rank, rows=3)
@@ -53,7 +62,7 @@ def test_wide_factors(pivot, rank):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * float(np.max(expected)))
 
 
-@BOTH
+@ALL
 @given(st.integers(0, 2**32), st.integers(1, 9))
 def test_the_start_does_not_matter(pivot, seed, rank):
     a, x = drawn(seed, rank)
@@ -66,7 +75,7 @@ def test_the_start_does_not_matter(pivot, seed, rank):
         np.testing.assert_array_equal(again > 0, found > 0)
 
 
-@BOTH
+@ALL
 @given(st.data(), st.integers(1, 5))
 def test_ties_and_singular_matrices(pivot, data, rank):
     """Whole numbers: dependent and equal columns, slopes that are 0 beside entries that are 0."""
@@ -85,7 +94,7 @@ def test_ties_and_singular_matrices(pivot, data, rank):
     np.testing.assert_allclose(pivoting.nnls(a.T @ a, f @ a.T @ a, f, pivot), f, rtol=0, atol=1e-6)
 
 
-@BOTH
+@ALL
 def test_of_many_minimisers_one_near_the_start(pivot):
     q, c = np.ones((2, 2)), np.full((3, 2), 4.0)
     start = np.array([[0.0, 0.0], [3.0, 1.0], [1.0, 7.0]])
@@ -93,7 +102,7 @@ def test_of_many_minimisers_one_near_the_start(pivot):
     np.testing.assert_allclose(found, [[2, 2], [3, 1], [0, 4]], atol=1e-6)
 
 
-@BOTH
+@ALL
 def test_a_column_without_curvature(pivot):
     a, x = drawn(1, 3, rows=4)
     a[:, 1] = 0
@@ -108,7 +117,7 @@ def test_a_column_without_curvature(pivot):
     np.testing.assert_allclose(found[:, kept], alone, atol=1e-14)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_takes_any_layout_and_no_rows(pivot, dtype):
     a, x = drawn(2, 5)
@@ -128,7 +137,7 @@ def test_takes_any_layout_and_no_rows(pivot, dtype):
     assert pivoting.nnls(q[:0, :0], c[:, :0], None, pivot).shape == (7, 0)
 
 
-@BOTH
+@ALL
 def test_keeps_what_is_no_number(pivot):
     a, x = drawn(3, 4)
     q, c = a.T @ a, x @ a
@@ -141,7 +150,7 @@ def test_keeps_what_is_no_number(pivot):
     assert np.isnan(pivoting.nnls(q, c, None, pivot)).all()
 
 
-@BOTH
+@ALL
 def test_rows_are_the_same_alone_and_in_tiles(pivot, monkeypatch):
     a, x = drawn(4, 6, rows=11)
     q, c = a.T @ a, x @ a
@@ -151,7 +160,7 @@ def test_rows_are_the_same_alone_and_in_tiles(pivot, monkeypatch):
         np.testing.assert_array_equal(found, expected)
 
 
-@BOTH
+@ALL
 def test_rows_that_do_not_end_are_swept(pivot, monkeypatch):
     a, x = drawn(5, 6, rows=20)
     q, c = a.T @ a, x @ a
@@ -178,6 +187,20 @@ def test_single_exchanges_end_too(monkeypatch):
     x = np.zeros_like(c)
     assert compiled.pivot(q, c, x, 500).all()
     assert_least(q, c, x)
+
+
+@needs_compiler
+def test_single_exchanges_on_a_device_are_those_of_the_host(monkeypatch):
+    q, c = 0.999 + 0.001 * np.eye(12), np.random.default_rng(0).random((20, 12))
+    for patience in (0, 3):
+        monkeypatch.setattr(pivoting, "PATIENCE", patience)
+        monkeypatch.setattr(solve, "PATIENCE", patience)
+        for most in (1, 3, 5, 8, 12, 500):
+            here, there = np.zeros_like(c), np.zeros_like(c)
+            ended = pivoting.pivot(q, c, here, most)
+            np.testing.assert_array_equal(Launched(solve).pivot(q, c, there, most), ended)
+            np.testing.assert_allclose(there, here, atol=1e-9)
+    assert_least(q, c, there)
 
 
 @given(st.integers(0, 2**32), st.sampled_from([np.float32, np.float64]), st.booleans())

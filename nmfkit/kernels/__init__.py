@@ -1,4 +1,4 @@
-"""The table of numeric kernels: plain functions, each with a NumPy reference and a compiled version.
+"""The table of numeric kernels: plain functions, each with a NumPy reference and compiled versions.
 
 | name | result |
 |---|---|
@@ -13,25 +13,31 @@
 | `kl_rows(values, indices, indptr, w, h, left, right)` | Σ x ln(x/ŷ) − x, R hᵀ, Rᵀ w with R = x/ŷ on a CSR pattern |
 | `totals(x)` | sums, squares, count and range of a dense tile |
 | `folded_scores(x, mean, inverse, clip, y)` | z = (x − mean) inverse; y becomes [max(z, 0), max(−z, 0)] |
-| `tied_root(weight, slope, pull, reach)` | t with slope − pull/t + weight ln t = 0; None where it is no case for it |
+| `power_root(high, low, p, q, reach)` | t with high t^(p−1) + low t^(q−1) = 0 |
+| `quadratic_root(a, b, c, spacing, reach)` | t with a s² + b s + c = 0, s = t^spacing |
+| `tied_root(weight, slope, pull, reach)` | t with slope − pull/t + weight ln t = 0 |
 | `scd_rows(values, indices, indptr, w, h, sums, …)` | coordinate steps for KL in the rows of w |
 | `symmetric_cd(values, indices, indptr, h, inner)` | coordinate sweeps for ½ ‖A − h hᵀ‖², A in CSR; (n, r) |
 
-The reference (`reference.py`, `pivoting.py`, `symmetric.py`) runs on any array that NumPy's dispatch reaches; the
-compiled versions on host arrays, once the work outweighs compiling them. Which one runs depends on sizes alone, so a
-fit repeats bit for bit. A caller that goes through its data in tiles says with `whole` how many rows they are tiles of.
+The reference (`reference.py`, `pivoting.py`, `symmetric.py`, `roots.py`) runs on any array that NumPy's dispatch
+reaches. On host arrays the versions of `cpu/` take over once the work outweighs compiling them; on arrays for which
+`gpu.py` knows who launches kernels its versions always do. Which one runs depends on sizes and kinds of arrays
+alone, so a fit repeats bit for bit. A caller that goes through its data in tiles says with `whole` how many rows they
+are tiles of.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nmfkit.kernels import pivoting, reference, symmetric
+from nmfkit.kernels import pivoting, reference, roots, symmetric
+from nmfkit.kernels.gpu import TYPES, Launch, launcher
 
 Array = npt.NDArray[Any]
 
@@ -59,12 +65,22 @@ def _on_host(*arrays: Array) -> bool:
     return all(type(a) is np.ndarray for a in arrays)
 
 
+def _fused(*arrays: Array) -> Launch | None:
+    """Who launches kernels on these arrays, if they are of dtypes that those take."""
+    launch = launcher(*arrays)
+    return launch if launch is None or all(a.dtype.name in TYPES for a in arrays) else None
+
+
 def sampled_product(u: Array, v: Array, indices: Array, indptr: Array, *, whole: int = 0) -> Array:
     """(u v) at the entries of a CSR pattern: `u` (rows, k), `v` (k, n) -> (nnz,)."""
     if _compiled(len(indices) * u.shape[1], len(u), whole, u, v, indices, indptr):
         from nmfkit.kernels.cpu import sparse
 
         return sparse.sampled_product(u, v, indices, indptr)
+    if launch := _fused(u, v, indices, indptr):
+        from nmfkit.kernels.gpu import sparse as on_gpu
+
+        return on_gpu.sampled_product(launch, u, v, indices, indptr)
     return reference.sampled_product(u, v, indices, indptr)
 
 
@@ -76,6 +92,10 @@ def csr_dot(values: Array, indices: Array, indptr: Array, n: int, b: Array, *, w
         return sparse.csr_dot(values, indices, indptr, b)
     if _on_host(values, b):
         return _in_double(_scipy(values, indices, indptr, n), b)
+    if launch := _fused(values, indices, indptr, b):
+        from nmfkit.kernels.gpu import sparse as on_gpu
+
+        return on_gpu.csr_dot(launch, values, indices, indptr, b)
     return reference.csr_dot(values, indices, indptr, n, b)
 
 
@@ -87,6 +107,10 @@ def csr_tdot(values: Array, indices: Array, indptr: Array, n: int, b: Array, *, 
         return sparse.csr_tdot(values, indices, indptr, n, b)
     if _on_host(values, b):
         return _in_double(_scipy(values, indices, indptr, n).T, b)
+    if launch := _fused(values, indices, indptr, b):
+        from nmfkit.kernels.gpu import sparse as on_gpu
+
+        return on_gpu.csr_tdot(launch, values, indices, indptr, n, b)
     return reference.csr_tdot(values, indices, indptr, n, b)
 
 
@@ -94,6 +118,10 @@ def csr_dense(values: Array, indices: Array, indptr: Array, n: int) -> Array:
     """Every entry of CSR x, (rows, n)."""
     if _on_host(values):
         return np.asarray(_scipy(values, indices, indptr, n).toarray())
+    if launch := _fused(values, indices, indptr):
+        from nmfkit.kernels.gpu import sparse
+
+        return sparse.csr_dense(launch, values, indices, indptr, n)
     return reference.csr_dense(values, indices, indptr, n)
 
 
@@ -118,6 +146,10 @@ def hals(f: Array, q: Array, c: Array, inner: int, *, whole: int = 0) -> Array:
         from nmfkit.kernels.cpu import sweeps
 
         return sweeps.hals(f, q, c, inner)
+    if launch := _fused(f, q, c):
+        from nmfkit.kernels.gpu import sweeps as on_gpu
+
+        return on_gpu.hals(launch, f, q, c, inner)
     return reference.hals(f, q, c, inner)
 
 
@@ -133,6 +165,10 @@ def nnls(q: Array, c: Array, start: Array | None = None, *, whole: int = 0) -> A
         from nmfkit.kernels.cpu.pivoting import pivot as compiled_pivot
 
         return pivoting.nnls(q, c, start, compiled_pivot)
+    if launch := _fused(q, c):
+        from nmfkit.kernels.gpu import solve
+
+        return pivoting.nnls(q, c, start, partial(solve.pivot, launch))
     return pivoting.nnls(q, c, start, pivoting.pivot)
 
 
@@ -145,6 +181,10 @@ def kl_split(x: Array, y: Array, *, whole: int = 0) -> float:
         from nmfkit.kernels.cpu import dense
 
         return dense.kl_split(x, y)
+    if launch := _fused(x, y):
+        from nmfkit.kernels.gpu import dense as on_gpu
+
+        return on_gpu.kl_split(launch, x, y)
     return reference.kl_split(x, y)
 
 
@@ -154,19 +194,53 @@ def beta_split(x: Array, y: Array, beta: float, pos: Array, neg: Array, *, whole
         from nmfkit.kernels.cpu import dense
 
         return dense.beta_split(x, y, beta, pos, neg)
+    if launch := _fused(x, y, pos, neg):
+        from nmfkit.kernels.gpu import dense as on_gpu
+
+        return on_gpu.beta_split(launch, x, y, beta, pos, neg)
     return reference.beta_split(x, y, beta, pos, neg)
 
 
-def tied_root(weight: Array, slope: Array, pull: Array, reach: float, *, whole: int = 0) -> Array | None:
-    """The t with slope − pull/t + weight ln t = 0, at most e^reach: all (rows, r), weight and pull ≥ 0.
+def power_root(high: Array, low: Array, high_power: float, low_power: float, reach: float) -> Array:
+    """The t ≥ 0 with high t^(p−1) + low t^(q−1) = 0, at most e^reach: shapes that broadcast, `high_power` p > q.
 
-    None for what NumPy does as well, and where an entry is out of the compiled version's range.
+    Where both rise it is 0, where both fall e^reach, and where there is nothing 1.
     """
+    if launch := _rooting(high, low):
+        from nmfkit.kernels.gpu import roots as on_gpu
+
+        return on_gpu.power_root(launch, high, low, high_power, low_power, reach)
+    return roots.power_root(high, low, high_power, low_power, reach)
+
+
+def quadratic_root(a: Array, b: Array, c: Array, spacing: float, reach: float) -> Array:
+    """The t ≥ 0 with a s² + b s + c = 0 and s = t^spacing, at most e^reach: shapes that broadcast, a ≥ 0 ≥ c."""
+    if launch := _rooting(a, b, c):
+        from nmfkit.kernels.gpu import roots as on_gpu
+
+        return on_gpu.quadratic_root(launch, a, b, c, spacing, reach)
+    return roots.quadratic_root(a, b, c, spacing, reach)
+
+
+def tied_root(weight: Array, slope: Array, pull: Array, reach: float, *, whole: int = 0) -> Array:
+    """The t ≥ 0 with slope − pull/t + weight ln t = 0, at most e^reach: shapes that broadcast, weight and pull ≥ 0."""
+    if launch := _rooting(weight, slope, pull):
+        from nmfkit.kernels.gpu import roots as on_gpu
+
+        return on_gpu.tied_root(launch, weight, slope, pull, reach)
+    weight, slope, pull = np.broadcast_arrays(weight, slope, pull)
     if _compiled(TIED * slope.size, len(slope), whole, weight, slope, pull):
         from nmfkit.kernels.cpu.tied import tied_root as compiled_root
 
-        return compiled_root(weight, slope, pull, reach)
-    return None
+        # None where an entry is out of its range.
+        if (found := compiled_root(weight, slope, pull, reach)) is not None:
+            return found
+    return roots.tied_root(weight, slope, pull, reach)
+
+
+def _rooting(*coefficients: Array) -> Launch | None:
+    """Who launches kernels on coefficients (rows, r), or of one row, one column or one number."""
+    return _fused(*coefficients) if all(c.ndim <= 2 for c in coefficients) else None
 
 
 def totals(x: Array, *, whole: int = 0) -> tuple[Array, Array, float, int, float, float]:
@@ -178,6 +252,10 @@ def totals(x: Array, *, whole: int = 0) -> tuple[Array, Array, float, int, float
         from nmfkit.kernels.cpu.totals import totals as compiled_totals
 
         return compiled_totals(x)
+    if launch := _fused(x):
+        from nmfkit.kernels.gpu import dense
+
+        return dense.totals(launch, x)
     return reference.totals(x)
 
 
@@ -190,6 +268,10 @@ def folded_scores(x: Array, mean: Array, inverse: Array, clip: float, y: Array, 
         from nmfkit.kernels.cpu import folding
 
         folding.folded_scores(x, mean, inverse, clip, y)
+    elif x.dtype == y.dtype and (launch := _fused(x, mean, inverse, y)):
+        from nmfkit.kernels.gpu import dense
+
+        dense.folded_scores(launch, x, mean, inverse, clip, y)
     else:
         reference.folded_scores(x, mean, inverse, clip, y)
 
@@ -210,6 +292,10 @@ def kl_rows(
         from nmfkit.kernels.cpu import sparse_kl
 
         return sparse_kl.kl_rows(values, indices, indptr, w, h, left, right)
+    if launch := _fused(values, indices, indptr, w, h):
+        from nmfkit.kernels.gpu import sparse
+
+        return sparse.kl_rows(launch, values, indices, indptr, w, h, left, right)
     return reference.kl_rows(values, indices, indptr, w, h, left, right, csr_dot, csr_tdot)
 
 
@@ -235,6 +321,10 @@ def scd_rows(
         from nmfkit.kernels.cpu import coordinates
 
         return coordinates.scd_rows(values, indices, indptr, w, h, sums, inner, l1, l2, floor)
+    if launch := _fused(values, indices, indptr, w, h):
+        from nmfkit.kernels.gpu import coordinates as on_gpu
+
+        return on_gpu.scd_rows(launch, values, indices, indptr, w, h, sums, inner, l1, l2, floor)
     return reference.scd_rows(values, indices, indptr, w, h, sums, inner, l1, l2, floor)
 
 
@@ -248,4 +338,8 @@ def symmetric_cd(values: Array, indices: Array, indptr: Array, h: Array, inner: 
         from nmfkit.kernels.cpu import symmetric as compiled_symmetric
 
         return compiled_symmetric.symmetric_cd(values, indices, indptr, h, inner)
+    if launch := _fused(values, indices, indptr, h):
+        from nmfkit.kernels.gpu import symmetric as on_gpu
+
+        return on_gpu.symmetric_cd(launch, values, indices, indptr, h, inner)
     return symmetric.symmetric_cd(values, indices, indptr, h, inner)

@@ -55,7 +55,7 @@ def csr_dense(values: Array, indices: Array, indptr: Array, n: int) -> Array:
 
 def _summed(place: Array, terms: Array, size: int) -> Array:
     """The rows of `terms` (nnz, r) added up by their place: (size, r), summed in float64."""
-    # np.add.at would be the plain way, but no ufunc method is dispatched to CuPy.
+    # np.add.at would be the plain way, but no method of a ufunc is dispatched.
     columns = [np.bincount(place, weights=terms[:, k], minlength=size) for k in range(terms.shape[1])]
     return np.stack(columns, axis=1).astype(terms.dtype)
 

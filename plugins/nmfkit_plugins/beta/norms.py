@@ -81,5 +81,5 @@ class L2:
         del stat
         rank = f.shape[1]
         k = np.arange(rank, like=f)
-        identity = (k[:, None] == k).astype(f.dtype)  # np.eye(like=) passes arguments that CuPy does not take
+        identity = (k[:, None] == k).astype(f.dtype)  # np.eye(like=) passes arguments that not all arrays take
         return Gram(self.weight * identity, np.zeros_like(f, shape=(1, rank)))

@@ -92,9 +92,9 @@ class NonnegativeRows:
     def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         """{"w": (rows, rank)} from the block's rows of U."""
         u = rows["u"]
-        w = np.full((len(u), shared["rank"]), shared["beyond"])
+        w = np.full_like(u, shared["beyond"], shape=(len(u), shared["rank"]), dtype=np.float64)
         w[:, : u.shape[1]] = np.maximum(u * shared["signs"], 0) * shared["scale"]
-        level = shared["level"] if self.drawn is None else self.drawn(x, {}, {})[0]["w"]
+        level = shared["level"] if self.drawn is None else np.asarray(self.drawn(x, {}, {})[0]["w"], like=u)
         return {"w": np.where(w > 0, w, level).astype(shared["dtype"])}, ()
 
 

@@ -16,6 +16,8 @@ from nmfkit_plugins.symnmf.rules import Facts
 
 NEAR = 1e-8
 """An entry below this fraction of the largest one that would go down is held at zero."""
+ROUNDING = 1e-8
+"""How far the product of a triangular factor and its transpose may be from a matrix that has one, relative to it."""
 
 
 @dataclass(frozen=True)
@@ -95,4 +97,7 @@ def _is_definite(hessian: Array) -> bool:
         lower = np.linalg.cholesky(hessian)
     except np.linalg.LinAlgError:
         return False
-    return bool(np.all(np.isfinite(lower)))
+    # Not everywhere is an error raised where there is no such factor: then what came of it is none.
+    if not bool(np.all(np.isfinite(lower)) & np.all(np.diagonal(lower) > 0)):
+        return False
+    return float(np.linalg.norm(lower @ lower.T - hessian)) <= ROUNDING * float(np.linalg.norm(hessian))

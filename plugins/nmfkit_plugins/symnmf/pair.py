@@ -94,5 +94,5 @@ def held_together(gram: Array, product: Array, other: Array, lam: float) -> tupl
 def raised(gram: Array, lam: float) -> Array:
     """G + λI."""
     k = np.arange(len(gram), like=gram)
-    total: Array = gram + lam * (k[:, None] == k)  # np.eye(like=) passes arguments that CuPy does not take
+    total: Array = gram + lam * (k[:, None] == k)  # np.eye(like=) passes arguments that not all arrays take
     return total
