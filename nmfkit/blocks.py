@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nmfkit import kernels
 
 Array: TypeAlias = npt.NDArray[Any]
-"""A NumPy array, or any array that NumPy's own dispatch reaches (CuPy, the strict stand-in of the tests)."""
+"""A NumPy array, or any array that NumPy's own dispatch reaches."""
 
 
 class Linear(Protocol):
@@ -74,7 +74,10 @@ class Block(Linear, Protocol):
         ...
 
     def take(self, rows: Array) -> Block:
-        """The rows of these numbers, ascending, as a block of their own: a copy that knows no place in X."""
+        """The rows of these numbers, ascending, as a block of their own: a copy that knows no place in X.
+
+        `rows` lie in the memory that the block lies in.
+        """
         ...
 
     def dense(self) -> Array:
@@ -318,7 +321,8 @@ def joined(pieces: Sequence[Block]) -> Block:
         return Dense(values, pieces[0].first)
     indices = np.concatenate([piece.indices for piece in rows])
     counts = np.concatenate([np.diff(piece.indptr) for piece in rows])
-    indptr = np.concatenate([[0], np.cumsum(counts)])
+    indptr = np.zeros_like(counts, shape=(len(counts) + 1,), dtype=np.int64)
+    indptr[1:] = np.cumsum(counts)
     return CSR(values, indices, indptr, rows[0].n, rows[0].first)
 
 

@@ -23,6 +23,7 @@ from nmfkit.sources.observed import describe_observed, observed_text, open_obser
 
 if TYPE_CHECKING:
     from nmfkit.executors.forecast import Forecast
+    from nmfkit.executors.transfer import Transfer
 
 
 def explain(
@@ -39,7 +40,8 @@ def explain(
     """What `fit` would do with the same arguments: parts and their origins, blocks, bytes, memory.
 
     It runs nothing, but where workers are to do it: these are asked whether they can, and sweep over a few blocks, from
-    which the time of a sweep follows.
+    which the time of a sweep follows. A GPU need not be there: what it would take is computed, also for local workers
+    with one each, which are not started.
     """
     out = fields.pop("out", None)
     for name in ("w", "h", "overwrite", "checkpoint_every", "watcher"):
@@ -54,16 +56,27 @@ def explain(
     resolved = resolve_for(source, problem, resolved)
     check_source(resolved, source)
     notes = tuple(cautions(resolved, source.shape))
-    if place.is_here:
-        plan = local_plan(source, resolved, place)
-        return Explanation(
-            resolved, describe_source(source), plan, notes, pilot_rows=pilot_rows(resolved, source, plan)
-        )
+    if place.is_here or (place.on_gpu and place.workers):
+        plan, transfer = _foreseen(source, resolved, place)
+        first = pilot_rows(resolved, source, plan)
+        return Explanation(resolved, describe_source(source), plan, notes, pilot_rows=first, transfer=transfer)
     from nmfkit.executors.forecast import forecasting
+    from nmfkit.executors.transfer import Transfer
 
     with forecasting(source, resolved, place, out, storage_options) as (plan, crew, found):
         first = pilot_rows(resolved, source, plan)
-        return Explanation(resolved, describe_source(source), plan, notes, crew, found, first)
+        transfer = Transfer.of(plan, place)
+        return Explanation(resolved, describe_source(source), plan, notes, crew, found, first, transfer)
+
+
+def _foreseen(source: Source, resolved: Resolved, place: Machine) -> tuple[Plan, Transfer | None]:
+    """The plan of this process or of one local worker, and what it takes of a GPU."""
+    if not place.on_gpu:
+        return local_plan(source, resolved, place), None
+    from nmfkit.executors.transfer import Transfer, foreseen
+
+    plan = foreseen(source, resolved, place)
+    return plan, Transfer.of(plan, place)
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ class Explanation:
     crew: str | None = None
     forecast: Forecast | None = None
     pilot_rows: int = 0
+    transfer: Transfer | None = None
 
     @property
     def operations_per_sweep(self) -> float:
@@ -133,6 +147,7 @@ class Explanation:
             "told": self.told,
             "gathered_bytes": self.gathered_bytes,
             "forecast": None if self.forecast is None else self.forecast.as_dict(),
+            "gpu": None if self.transfer is None else self.transfer.as_dict(),
         }
 
     def __str__(self) -> str:
@@ -200,6 +215,7 @@ class Explanation:
             f"  work per sweep   {_scaled(self.operations_per_sweep)} operations",
             f"  memory           budget {size_text(p.memory)}{each}: shared factors and statistics "
             f"{size_text(p.shared_bytes)}, W {size_text(p.rows_bytes)} {where}",
+            *([] if self.transfer is None else self.transfer.lines()),
             *self._gathered(),
             *([] if self.forecast is None else self.forecast.lines()),
         ]

@@ -132,7 +132,7 @@ class Judge:
         """The loss of what needs no factorization: zero, or the product of row and column sums."""
         if self.quadratic:
             return float(self.loss.offset(x))
-        sums = x.dot(np.ones((x.shape[1], 1), dtype))
+        sums = x.dot(np.ones_like(self.profile, shape=(x.shape[1], 1), dtype=dtype))
         if isinstance(x, Weighed):  # what the row would sum up to if all of it were known
             sums = sums / np.maximum(x.weigh(self.profile[:, None].astype(dtype)), np.finfo(dtype).tiny)
         return float(self.loss.value(x, LowRank(sums.astype(dtype), self.profile[None].astype(dtype))))
@@ -148,7 +148,7 @@ class ColumnSums:
         """The sums of a block of rows."""
         del rows
         y = self.view(x, shared)
-        return {}, y.tdot(np.ones((y.shape[0], 1)))[:, 0]
+        return {}, y.tdot(np.ones_like(x.values, shape=(y.shape[0], 1), dtype=np.float64))[:, 0]
 
 
 def products_of(result: Result, resolved: Resolved) -> tuple[Product, ...]:

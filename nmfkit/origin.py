@@ -15,7 +15,6 @@ from nmfkit.sources import open_source
 from nmfkit.sources.about import about_of
 from nmfkit.sources.fingerprint import fingerprint
 from nmfkit.sources.observed import Observed, describe_observed, filled, holes, known_missing, observed
-from nmfkit.versions import versions
 
 IN_MEMORY = "memory"
 """The URI of a source that no path leads to."""
@@ -101,11 +100,12 @@ def refuse_changed(probe: Probe, stored: Mapping[str, Any], source: Source) -> N
             )
 
 
-def changed_versions(stored: Mapping[str, str]) -> list[str]:
-    """A caution if the software is not that of the run."""
-    now = versions()
+def changed_versions(stored: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """A caution if the software of `now` is not that of the run."""
     changed = [
-        f"{name} {was} is now {now.get(name, 'missing')}" for name, was in stored.items() if now.get(name) != was
+        f"{name} {was} is {f'now {now[name]}' if name in now else 'no longer in use'}"
+        for name, was in stored.items()
+        if now.get(name) != was
     ]
     if not changed:
         return []

@@ -143,7 +143,7 @@ def look(x: Block, rows: Any, shared: Any) -> tuple[dict[str, Array], dict[str, 
 def _turned(x: Block, sized: _Totals, weights: Array) -> dict[str, Array]:
     """What is added up to (Xᵀ − X) s for a vector of weights s (n, 1), and to |X| 1 + |Xᵀ| 1."""
     first, m = x.first, x.shape[0]
-    difference, sizes = x.tdot(weights[first : first + m])[:, 0], np.array(sized.columns, dtype=np.float64)
+    difference, sizes = x.tdot(weights[first : first + m])[:, 0], sized.columns.astype(np.float64)
     difference[first : first + m] -= x.dot(weights)[:, 0]
     sizes[first : first + m] += sized.rows
     return {"turned": difference, "turned.sizes": sizes}

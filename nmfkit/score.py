@@ -112,7 +112,7 @@ def score(
     at most; see `nmfkit.embedding`. Where entries are missing or have weights, they are judged as
     they were fitted; `mask`, `weights` and `missing` are those of other data, `machine` as in `fit`.
     """
-    place = Machine.of(machine)
+    place = Machine.ready(machine)
     watcher = watcher or Watcher()
     options = storage_options
     result = run if isinstance(run, Result) else load(run, storage_options=options if is_remote(str(run)) else None)

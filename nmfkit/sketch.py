@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -163,19 +164,26 @@ def fitted(
     return last.rows, last.current
 
 
+@dataclass(frozen=True, eq=False)
 class OnSketch:
     """A loss that is quadratic in each factor, on rows of A (rows, l) that stand for those of A Qᵀ.
 
     ½ ‖A Qᵀ − W H‖² = ½ ‖A − W (H Q)‖² + ½ ‖W (H − H Q Qᵀ)‖², so nothing of n columns is made for a block.
     """
 
-    needs_positive = False
-    pattern_only = True
+    needs_positive: ClassVar[bool] = False
+    pattern_only: ClassVar[bool] = True
 
-    def __init__(self, loss: Any, q: Array) -> None:
-        self.loss, self.q = loss, q
-        self._folded = Last(self._fold)
-        self._outside = Last(self._gram_outside)
+    loss: Any
+    q: Array
+
+    @cached_property
+    def _folded(self) -> Last:
+        return Last(self._fold)
+
+    @cached_property
+    def _outside(self) -> Last:
+        return Last(self._gram_outside)
 
     def gram(self, other: Array) -> Array:
         """As the loss."""

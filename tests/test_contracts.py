@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
 import zarr
 from distributed import Client, LocalCluster
+from fake_device import PLACES, judged, laid_out
 from hypothesis import Phase, settings
 from nmfkit_plugins.beta.multiplicative import Multiplicative
 from nmfkit_plugins.beta.norms import L2
@@ -15,6 +19,8 @@ from nmfkit_plugins.beta.norms import L2
 from nmfkit.errors import UsageError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.cluster import ClusterExecutor
+from nmfkit.executors.device.place import OnDevice
+from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.passport import Passport
 from nmfkit.hookspecs import KINDS
 from nmfkit.lowrank import LowRank
@@ -33,6 +39,7 @@ from nmfkit.testing import (
     contract_for,
     examples_of,
 )
+from nmfkit.testing.fake_runtime import FakeRuntime
 from nmfkit.testing.registered import contract_of
 
 CONTRACTS = {
@@ -57,6 +64,29 @@ def test_registered(kind, text, law):
 
 class TestLocalExecutor(ExecutorContract):
     """Threads of this process."""
+
+
+class TestExecutorOnADevice(ExecutorContract):
+    """The fake device, where X stays or passes through and rows are there or away, by the number of blocks."""
+
+    share = 0.3
+
+    @contextmanager
+    def running(self, *given, **options):
+        with ExitStack() as there:
+            if (outer := getattr(self, "runtime", None)) is None:
+                self.runtime = there.enter_context(FakeRuntime())
+                there.enter_context(judged(self.runtime))
+            try:
+                yield there.enter_context(super().running(*given, **options))
+            finally:
+                self.runtime = outer
+
+    def make(self, source=None, plan=None):
+        needs = {"width": 4, "dtype": source.dtype, "elementwise": False, "forms_product": False}
+        changes = list(PLACES.values())[len(plan.bounds) % len(PLACES)]
+        device = laid_out(source, changes, **needs).device
+        return LocalExecutor(source, replace(plan, device=device), place=OnDevice(self.runtime, device))
 
 
 class TestClusterExecutor(ExecutorContract):

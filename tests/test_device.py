@@ -10,7 +10,8 @@ import pytest
 
 from nmfkit.blocks import Dense
 from nmfkit.lowrank import LowRank
-from nmfkit.testing import StrictArray, device, to_device, to_host
+from nmfkit.testing import StrictArray, device_cupy, to_device, to_host
+from nmfkit.testing.device_functions import ATTRIBUTES, FLAGS, FUNCTIONS, METHODS
 from nmfkit.testing.strategies import sparse
 
 HOST = np.arange(6.0).reshape(2, 3)
@@ -31,6 +32,35 @@ REFUSED = {
     "a host array as a condition": lambda a: np.where(HOST > 0, a, 0),
     "a host array in a list": lambda a: np.concatenate([a, HOST]),
     "a host array assigned": lambda a: a.__setitem__(slice(None), HOST),
+    "a bare host array": lambda a: a + np.asarray(2.0),
+    "a bare host array in a function": lambda a: np.where(a > 0, a, np.asarray(2.0)),
+    "a list as an operand": lambda a: a * [1.0, 2.0, 3.0],
+    "None as an operand": lambda a: np.maximum(a, None),
+    "a wide number": lambda a: a + np.longdouble(1),
+    "numbers among arrays": lambda a: np.concatenate([[0.0], a[0]]),
+    "numbers that are stacked": lambda a: np.stack([a[0], [1.0, 2.0, 3.0]]),
+    "a list of arrays in a sum": lambda a: np.sum([a, a]),
+    "a condition that is none": lambda a: np.where(True, a, 0.0),
+    "a scalar in a product": lambda a: np.dot(2.0, a),
+    "an integer of NumPy's that is looked for": lambda a: np.searchsorted(a[0], np.int64(1)),
+    "weights that are a list": lambda a: np.bincount(a[0].astype(int), weights=[1.0, 2.0, 3.0]),
+    "an empty shape": lambda a: np.zeros_like(a, shape=()),
+    "no shape": lambda a: np.full_like(a, 1.0, shape=0),
+    "a kind of sort": lambda a: np.sort(a, kind="heapsort"),
+    "a range to a device array": lambda a: np.arange(a.sum(), like=a),
+    "matrices for one side": lambda a: np.linalg.solve(a[:, :2][None] + np.ones_like(a, shape=(3, 1, 1)), a[:, :2]),
+    "an end of a slice": lambda a: a[0][: a[0, 1].astype(int)],
+    "an integer of it": lambda a: range(a[0, 1].astype(int)),
+    "a shape of it": lambda a: np.zeros_like(a, shape=(a[0, 1].astype(int),)),
+    "a bare host array assigned": lambda a: a.__setitem__(0, np.asarray(2.0)),
+    "a list assigned": lambda a: a.__setitem__(0, [1.0, 2.0, 3.0]),
+    "two masks assigned to": lambda a: a.__setitem__((a[:, 0] > 1, a[0] > 1), 0.0),
+    "a product in place": lambda a: operator.imatmul(a, a),
+    "several results in place": lambda a: np.modf(a, out=(a, a)),
+    "whether it can be written to": lambda a: a.flags.writeable,
+    "names of results": lambda a: np.linalg.eigh(a @ a.T).eigenvalues,
+    "a keyword of NumPy's norm": lambda a: np.linalg.pinv(a, hermitian=True),
+    "ends of a clip by name": lambda a: np.clip(a, min=0.0, max=1.0),
     "a host index": lambda a: a[np.array([0, 1])],
     "a ufunc's method": lambda a: np.add.at(a, 0, 1.0),
     "a reduction of a ufunc": lambda a: np.maximum.reduce(a),
@@ -53,7 +83,7 @@ def test_refuses(what):
 
 
 ALLOWED = {
-    "operators with scalars": lambda a: 2 * a + 1 - a / np.float64(3) + np.asarray(2.0),
+    "operators with scalars": lambda a: 2 * a + 1 - a / np.float64(3) + np.bool_(True),
     "powers": lambda a: a**0.5 + np.square(a),
     "products": lambda a: a @ a.T,
     "in place": lambda a: operator.imul(a, 2.0),
@@ -68,6 +98,17 @@ ALLOWED = {
     "casts": lambda a: a.astype(np.float32),
     "comparison": lambda a: (a > 1) & (a <= 4),
     "several results": lambda a: np.broadcast_arrays(a, a[:1])[1],
+    "host numbers that are sent there": lambda a: (
+        np.asarray(HOST[0], like=a) + np.array(HOST, dtype=np.float32, like=a)
+    ),
+    "a clip": lambda a: np.clip(a, 1.0, None) + a.reshape(-1, 3).astype(np.float32, copy=False),
+    "repeats by a device array": lambda a: np.repeat(a[0], a[0].astype(int)),
+    "counts": lambda a: np.bincount(a[0].astype(int), weights=a[1], minlength=5),
+    "what is looked for": lambda a: np.searchsorted(a[0], 1),
+    "an index of device arrays": lambda a: a[np.nonzero(a[:, 0] > 1)[0][:, None], np.argsort(a[0], kind="stable")],
+    "a mask assigned to": lambda a: (a.__setitem__(a > 2, 0.5), a)[1],
+    "a count": lambda a: np.count_nonzero(a),
+    "whether all is close": lambda a: np.allclose(a, a),
     "linear algebra": lambda a: np.linalg.slogdet(a @ a.T + 1.5)[1],
 }
 
@@ -111,11 +152,56 @@ def test_shares_no_memory_with_the_host():
     assert host[0, 0] == 0.0
 
 
+def test_a_matrix_that_is_none_for_it_raises_nothing_and_gives_no_result():
+    a = to_device(-np.eye(2))
+    assert bool(np.all(np.isfinite(np.linalg.cholesky(a))))  # as finite as on a device: no test of a matrix
+    assert not bool(np.any(np.isfinite(np.linalg.inv(a - a))))
+
+
 def test_refuses_what_the_installed_cupy_lacks(monkeypatch):
-    monkeypatch.setattr(device, "_cupy", lambda: types.SimpleNamespace(add=1, linalg=types.SimpleNamespace()))
+    known = types.SimpleNamespace(add=1, linalg=types.SimpleNamespace(), sum=lambda a, axis=None: None)
+    monkeypatch.setattr(device_cupy, "installed", lambda: known)
     a = strict()
     assert type(a + a) is StrictArray
+    assert type(np.sum(a, axis=0)) is StrictArray
     with pytest.raises(TypeError, match="CuPy has no multiply"):
         a * a
     with pytest.raises(TypeError, match=r"CuPy has no linalg\.norm"):
         np.linalg.norm(a)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dtype'"):
+        np.sum(a, dtype=np.float64)
+
+
+def names(signature):
+    return list(signature.parameters)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_written_down_of_functions_is_what_the_installed_cupy_has(name):
+    pytest.importorskip("cupy")
+    written, *asked = device_cupy.function_signatures(name)
+    assert asked or name == "einsum"  # which tells of no more than **kwargs
+    for signature in asked:
+        known = names(signature)
+        assert set(names(written)) <= set(known)
+        both = [p for p in known if p in names(written)]
+        assert names(written) == both
+        for one, p in written.parameters.items():
+            assert p.kind == signature.parameters[one].kind
+            assert (p.default is p.empty) >= (signature.parameters[one].default is p.empty)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_written_down_of_methods_is_what_the_installed_cupy_has(name):
+    pytest.importorskip("cupy")
+    written, asked = device_cupy.method_signatures(name)
+    assert names(written) == [p for p in names(asked) if p in names(written)]
+
+
+def test_the_installed_cupy_is_no_more_than_what_the_stand_in_has():
+    cupy = pytest.importorskip("cupy")
+    assert not hasattr(cupy.ndarray, "__index__")
+    assert not hasattr(cupy.ndarray, "__imatmul__")
+    assert hasattr(cupy.ndarray, "__array_ufunc__")
+    assert all(hasattr(cupy.ndarray, name) for name in (*ATTRIBUTES, "T", "flags", "tolist", "item", "get"))
+    assert all(hasattr(cupy._core.flags.Flags, name) for name in FLAGS)

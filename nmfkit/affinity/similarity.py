@@ -56,7 +56,7 @@ def similarity(
     no graph.
     """
     settings = _Settings(kind, dtype, key, storage_options)
-    place = Machine.of(machine)
+    place = Machine.on_processors(machine, "a similarity")
     heard = watcher or Watcher()
     if out is not None:
         made, _ = _written(x, local_path(os.fspath(out)), settings, chunk_mb, overwrite, place, heard)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 PROBLEM = ("model", "loss", "rule", "reg_w", "reg_h", "init", "pilot", "seed", "max_sweeps", "tol",
            "time_limit", "dtype")  # fmt: skip
 """Options that are fields of a `Problem` under the same name."""
-MACHINE = ("memory", "threads", "workers", "threads_per_worker", "scheduler", "scheduler_file", "performance_report")
+MACHINE = ("memory", "threads", "workers", "threads_per_worker", "scheduler", "scheduler_file", "performance_report",
+           "device", "device_memory")  # fmt: skip
 """Options that say where the work is done."""
 COUNTS = ("threads", "workers", "threads_per_worker")
 NUMBERS = ("rank", "seed", "max_sweeps", "tol", "time_limit", "checkpoint_every", *COUNTS)
 TEXTS = ("source", "out", "model", "loss", "rule", "init", "pilot", "dtype", "key", "start_w", "start_h", "scheduler",
-         "scheduler_file", "performance_report", "mask", "weights", "missing")  # fmt: skip
+         "scheduler_file", "performance_report", "mask", "weights", "missing", "device")  # fmt: skip
 BOOLEANS = ("overwrite",)
 
 
@@ -174,8 +175,6 @@ def _faults(given: Mapping[str, Any], needs_out: bool) -> list[str]:
     wrong += [fault.replace("_", "-") for fault in machine_faults({n: given[n] for n in MACHINE if n in given})]
     if (missing := given.get("missing", "none")) not in MISSING:
         wrong.append(f"missing {missing!r} is not one of {', '.join(MISSING)}")
-    if (device := given.get("device", "cpu")) != "cpu":
-        wrong.append(f"--device {device}: this version computes on processors only; leave it out")
     return wrong
 
 

@@ -30,8 +30,10 @@ def fit(src: SOURCE = None, *, options: FitOptions, output: Output) -> None:
         from nmfkit.api import fit_problem
         from nmfkit.cli.progress import watching
         from nmfkit.cli.summary import tell_fit, what_is_left
+        from nmfkit.executors.machine import Machine
 
         request = read_request(src, options, needs_out=True)
+        Machine.ready(request.machine)  # before starting factors are read
     with watching(quiet=output.quiet, most=request.problem.max_sweeps) as meter:  # noqa: SIM117
         with stopped_saying(lambda: what_is_left(request.out, meter)):
             result = fit_problem(

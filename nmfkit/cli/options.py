@@ -35,6 +35,10 @@ SCHEDULER_FILE = _option("--scheduler-file", metavar="FILE", help="The file that
 PERFORMANCE_REPORT = _option(
     "--performance-report", metavar="FILE", help="Write dask's record of the workers as a page (needs bokeh)."
 )
+DEVICE = _option("--device", metavar="cpu|gpu", help="Compute on processors, or on NVIDIA GPUs. Default: cpu.")
+DEVICE_MEMORY = _option(
+    "--device-memory", metavar="SIZE", help="Bound on what is used of a GPU's memory. Default: most of what is free."
+)
 STORAGE_OPTION = _option(
     "--storage-option",
     metavar="KEY=VALUE",
@@ -107,6 +111,18 @@ class Anywhere(Here):
             "scheduler_file": self.scheduler_file,
             "performance_report": self.performance_report,
         }
+
+
+@dataclass(frozen=True)
+class OnAny(Anywhere):
+    """Where a command that computes does its work, and on what."""
+
+    device: Annotated[str | None, DEVICE] = None
+    device_memory: Annotated[str | None, DEVICE_MEMORY] = None
+
+    def given(self) -> MachineOptions:
+        """The options as the functions of nmfkit take them."""
+        return {**super().given(), "device": self.device, "device_memory": self.device_memory}
 
 
 @dataclass(frozen=True)
@@ -237,6 +253,5 @@ class FitOptions:
     scheduler: Annotated[str | None, SCHEDULER] = None
     scheduler_file: Annotated[str | None, SCHEDULER_FILE] = None
     performance_report: Annotated[str | None, PERFORMANCE_REPORT] = None
-    device: Annotated[
-        str | None, _option("--device", metavar="cpu|gpu", help="Default: cpu (gpu: not in this version).")
-    ] = None
+    device: Annotated[str | None, DEVICE] = None
+    device_memory: Annotated[str | None, DEVICE_MEMORY] = None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import Anywhere, Data, Output
+from nmfkit.cli.options import Data, OnAny, Output
 from nmfkit.cli.report import IMAGE_SHAPE, LABELS, REPLACE, SRC, TOP
 from nmfkit.cli.resume import RUN
 
@@ -42,7 +42,7 @@ def plot(
     top: TOP = 8,
     overwrite: REPLACE = False,
     data: Data,
-    machine: Anywhere,
+    machine: OnAny,
     output: Output,
 ) -> None:
     """Draw one picture of a run; kind levels shows how the levels of a deep model are linked."""

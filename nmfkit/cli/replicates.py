@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
 from nmfkit.cli.options import (
+    DEVICE,
+    DEVICE_MEMORY,
     KEY,
     MASK,
     MEMORY,
@@ -24,7 +26,8 @@ from nmfkit.cli.options import (
 if TYPE_CHECKING:
     from nmfkit.cli.config import Request
 
-PLACE = ("memory", "threads", "workers", "threads_per_worker", "scheduler", "scheduler_file", "performance_report")
+PLACE = ("memory", "threads", "workers", "threads_per_worker", "scheduler", "scheduler_file", "performance_report",
+         "device", "device_memory")  # fmt: skip
 """Options that are no part of what is fitted."""
 DATA = ("key", "storage_option")
 SWEEPS = "1000"
@@ -77,6 +80,8 @@ class ReplicateOptions:
     scheduler: Annotated[str | None, SCHEDULER] = None
     scheduler_file: Annotated[str | None, SCHEDULER_FILE] = None
     performance_report: Annotated[str | None, PERFORMANCE_REPORT] = None
+    device: Annotated[str | None, DEVICE] = None
+    device_memory: Annotated[str | None, DEVICE_MEMORY] = None
 
     def request(self, source: str, rank: int) -> Request:
         """A fit of `rank`, with everything that is wrong in one message."""

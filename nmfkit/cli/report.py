@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import Anywhere, Data, Output
+from nmfkit.cli.options import Data, OnAny, Output
 from nmfkit.cli.resume import RUN
 
 SRC = Annotated[
@@ -55,7 +55,7 @@ def report(
     top: TOP = 8,
     overwrite: REPLACE = False,
     data: Data,
-    machine: Anywhere,
+    machine: OnAny,
     output: Output,
 ) -> None:
     """Write a page about a run: how it went, its components, samples and residuals, and what to be careful about.

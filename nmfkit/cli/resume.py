@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import Anywhere, Data, Output
+from nmfkit.cli.options import Data, OnAny, Output
 
 RUN = Annotated[str, typer.Argument(metavar="RUN.zarr", help="A run that nmfkit fit wrote.", show_default=False)]
 
@@ -27,7 +27,7 @@ def resume(
         int | None, typer.Option(metavar="N", min=1, help="Sweeps between checkpoints. Default: one a minute.")
     ] = None,
     data: Data,
-    machine: Anywhere,
+    machine: OnAny,
     output: Output,
 ) -> None:
     """Continue an interrupted fit exactly as if it had never stopped.

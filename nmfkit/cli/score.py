@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nmfkit.cli.options import Anywhere, Data, Known, Output
+from nmfkit.cli.options import Data, Known, OnAny, Output
 from nmfkit.cli.resume import RUN
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def score(
     ] = None,
     data: Data,
     known: Known,
-    machine: Anywhere,
+    machine: OnAny,
     output: Output,
 ) -> None:
     """Judge a run: objective, relative error, sparsity of the factors, share of each component.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nmfkit.cli.options import OVERWRITE, Anywhere, Data, Known, Output
+from nmfkit.cli.options import OVERWRITE, Data, Known, OnAny, Output
 from nmfkit.cli.resume import RUN
 
 
@@ -27,7 +27,7 @@ def transform(
     overwrite: Annotated[bool, OVERWRITE] = False,
     data: Data,
     known: Known,
-    machine: Anywhere,
+    machine: OnAny,
     output: Output,
 ) -> None:
     """Find the rows of W for new data on the components of a run, in two reads of the data.

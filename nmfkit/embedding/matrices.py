@@ -62,7 +62,7 @@ def some_rows(source: Source, numbers: Array | None) -> Source:
 
 def within(numbers: Array, x: Block) -> Array:
     """Which rows of a block have one of these `numbers`, ascending: places in the block."""
-    a, b = np.searchsorted(numbers, (x.first, x.first + x.shape[0]))
+    a, b = (int(np.searchsorted(numbers, end)) for end in (x.first, x.first + x.shape[0]))
     places: Array = numbers[a:b] - x.first
     return places
 

@@ -35,6 +35,7 @@ class ContinuingEstimator(ModelEstimator):
         """
         del y
         with as_value_errors():
+            place = Machine.ready(self._machine())
             before: Result | None = self.__dict__.get("_encoder")
             x = matrix_of(self, X, reset=before is None)
             problem = make_problem(**self._fields(x.shape, None), **self._common())
@@ -42,7 +43,7 @@ class ContinuingEstimator(ModelEstimator):
                 _refuse_others(resolve(problem).problem, before.problem)
             dtype = None if before is None else _dtype_of(before)
             source = open_observed(x, dtype=dtype or problem.dtype, missing=self.missing)
-            made = advanced(before, source, problem, Machine.of(self._machine()), self.__dict__.get("n_steps_", 0))
+            made = advanced(before, source, problem, place, self.__dict__.get("n_steps_", 0))
         self._forget_fit()
         self._encoder = made
         self.n_components_, self.n_steps_ = made.problem.ranks[-1], made.state.sweep

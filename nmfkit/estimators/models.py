@@ -52,6 +52,8 @@ COMMON = {
     "threads_per_worker": None,
     "scheduler": None,
     "scheduler_file": None,
+    "device": None,
+    "device_memory": None,
 }
 """Parameters that every estimator has, with their defaults."""
 

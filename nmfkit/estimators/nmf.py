@@ -12,7 +12,7 @@ from nmfkit.estimators.errors import as_value_errors
 from nmfkit.estimators.inputs import matrix_of
 from nmfkit.estimators.starts import drawn, given
 from nmfkit.estimators.stream import Stream, advance
-from nmfkit.executors.machine import Machine
+from nmfkit.executors.machine import Machine, here
 from nmfkit.probe import Expected
 from nmfkit.result import Result
 
@@ -65,6 +65,8 @@ class NMF(ModelEstimator):
         threads_per_worker: Any = None,
         scheduler: Any = None,
         scheduler_file: Any = None,
+        device: Any = None,
+        device_memory: Any = None,
     ) -> None:
         self.n_components = n_components
         self.init = init
@@ -94,6 +96,8 @@ class NMF(ModelEstimator):
         self.threads_per_worker = threads_per_worker
         self.scheduler = scheduler
         self.scheduler_file = scheduler_file
+        self.device = device
+        self.device_memory = device_memory
 
     def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None, *, mask: Any = None, weights: Any = None) -> NMF:
         """Fit to X (m, n), from W (m, n_components) and H (n_components, n) if `init="custom"`."""
@@ -137,7 +141,7 @@ class NMF(ModelEstimator):
                 h=h,
                 forget=self.forget_factor,
                 missing=self.missing,
-                machine=Machine(memory=self.memory, threads=self.threads, workers=0),
+                machine=Machine.ready(here(self._machine())),
             )
         self._forget_fit()
         self._stream, self._encoder = stream, stream.encoder

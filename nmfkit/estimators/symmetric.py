@@ -55,7 +55,8 @@ class SymmetricEstimator(ClusterMixin, ModelEstimator):
             return x
         if x.shape[0] == 1:
             raise MatrixError("X has 1 sample, and similarities are of pairs")
-        self.affinity_matrix_ = nmfkit.similarity(x, self.affinity, **self._machine())
+        place = Machine.ready(self._machine())
+        self.affinity_matrix_ = nmfkit.similarity(x, self.affinity, **place.without_gpu.options)
         return self.affinity_matrix_
 
     def _loss(self, result: Result, x: Any) -> float:

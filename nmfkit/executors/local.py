@@ -140,7 +140,7 @@ class LocalExecutor:
         state, kept = start, list(before)
         for turn, shards in enumerate(groups):
             stats = self._over(shards, _Sweep(self, model.part, rows, state, True, True, writer))
-            kept[turn] = model.kept(state, stats, kept[turn])
+            kept[turn] = self._place.enter(model.kept(state, stats, kept[turn]))
             current, ends = state, turn == len(groups) - 1
             objective, state, accepted = renewed(model, state, aged(kept, turn), ends=ends)
         if not accepted:
@@ -246,12 +246,12 @@ class _Sweep:
         run = ShardRun(executor.source, *self._parts, proceeds=lambda: index <= self._last, done=done)
         try:
             with closing(self._blocks(blocks)) as given:
-                stats = run(given)
-            self._writer.flush()
-            return stats
+                return run(given)
         except BaseException:
             self.stop_from(index)
             raise
+        finally:
+            self._writer.flush()  # after a failure, too: memory is not let go while rows are copied from it
 
     def _blocks(self, numbers: range) -> Generator[tuple[int, int, Block], None, None]:
         if self.data:

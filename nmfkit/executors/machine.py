@@ -71,7 +71,7 @@ class Machine:
     def ready(cls, options: MachineOptions) -> Machine:
         """`of`, once it is sure that the work can be done here; raises `GpuError` with all that a GPU lacks for it."""
         machine = cls.of(options)
-        if machine.on_gpu and machine.is_here:
+        if machine.on_gpu and (machine.is_here or machine.workers):
             from nmfkit.executors.device.missing import require
 
             require(machine)

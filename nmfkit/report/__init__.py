@@ -65,7 +65,7 @@ def write_report(
     with drawing():
         found = study(
             run, x, labels=labels, reference=reference, image_shape=image_shape, top=top, key=key,
-            storage_options=storage_options, watcher=watcher, machine=Machine.of(machine),
+            storage_options=storage_options, watcher=watcher, machine=Machine.ready(machine),
         )  # fmt: skip
         told = cautions(found)
         if watcher is not None:
@@ -105,7 +105,7 @@ def write_picture(
         found = study(
             run, x, labels=labels, image_shape=image_shape, top=top, level=_level(kind, level),
             data=kind == "residuals", key=key, storage_options=storage_options, watcher=watcher,
-            machine=Machine.of(machine),
+            machine=Machine.ready(machine),
         )  # fmt: skip
         figure = _drawn(kind)(found)
         if kind in ("coefficients", "similarity"):

@@ -69,7 +69,7 @@ def _drawn(made: Clusters, result: Result, rows: Array, last: Array, side: int, 
     x, key, options, machine, watcher = there
     source = reopen(result.attributes["source"], x, key, result.problem, options)
     with executing(
-        source, resolve(result.problem), machine, out=result.path, options=options, watcher=watcher
+        source, resolve(result.problem), machine.without_gpu, out=result.path, options=options, watcher=watcher
     ) as executor:
         watcher.stage("clusters")
         _, found = executor.sweep(Crossed(cell, last, side, groups), None, {})

@@ -164,7 +164,8 @@ class Measure:
         """The same with ŷ formed, a few rows at a time; entries that x does not store count `elsewhere`."""
         m, n = x.shape
         known = None if weights is None else x.like(weights - elsewhere)
-        by_row, by_column = np.empty((m, 6)), np.zeros((n, 6))
+        wide = u.astype(np.float64)
+        by_row, by_column = np.empty_like(wide, shape=(m, 6)), np.zeros_like(wide, shape=(n, 6))
         step = max(1, CELLS // n)
         for lo in range(0, m, step):
             rows = (lo, min(m, lo + step))
@@ -177,14 +178,14 @@ class Measure:
     def _sparse(self, x: CSR, u: Array, weights: Array | None, elsewhere: float) -> tuple[Array, Stats]:
         """The same without forming ŷ: its sums over all entries come from the factors, and count `elsewhere`."""
         m, n = x.shape
-        fit = np.asarray(LowRank(u, self.layer.v).at(x), np.float64)
+        fit = LowRank(u, self.layer.v).at(x).astype(np.float64, copy=False)
         values = x.values.astype(np.float64)
         seen = np.ones_like(values) if weights is None else weights.astype(np.float64)
         # What is stored counts as it should; what is not is ŷ alone, over all entries less those that are stored.
         apart = seen - elsewhere
         left = seen * np.square(values - fit) - elsewhere * np.square(fit)
         terms = (left, seen * np.square(values), apart * np.square(fit), seen * values, apart * fit, apart)
-        row = np.repeat(np.arange(m), np.diff(x.indptr))
+        row = np.repeat(np.arange(m, like=x.indptr), np.diff(x.indptr))
         by_row: Array = np.stack([np.bincount(row, t, minlength=m) for t in terms], axis=1)
         by_column = np.stack([np.bincount(x.indices, t, minlength=n) for t in terms], axis=1)
         wide = u.astype(np.float64)
@@ -222,7 +223,7 @@ def _with_unstored(found: Stats, v: Array) -> Array:
 
 def _squares_above_0(sums: Array) -> Array:
     """The same, sums of squares at least 0: a difference of large numbers may fall a hair below."""
-    signless = np.array([i in (LEFT, DATA, FIT, SEEN) for i in range(sums.shape[1])])
+    signless = np.asarray([i in (LEFT, DATA, FIT, SEEN) for i in range(sums.shape[1])], like=sums)
     return np.where(signless, np.maximum(sums, 0), sums)
 
 

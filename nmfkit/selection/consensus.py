@@ -203,15 +203,8 @@ def _refitted(work: Work, h: Array, problem: Problem) -> Result:
 
     # A rule of one's own might begin by changing H.
     still = problem.replace(max_sweeps=0, pilot="none", rule="auto", time_limit=None)
-    source, options = work.setting.known, _options(work)
+    source, options = work.setting.known, work.machine.options
     work.watcher.stage("refitting W")
     first = fit_problem(source, still, h=h, watcher=Watcher(), **options)
     w = transform(first, source, missing="none", max_sweeps=ENCODED, tol=CLOSE, watcher=Watcher(), **options)
     return fit_problem(source, still, w=np.asarray(w), h=h, watcher=Watcher(), **options)
-
-
-def _options(work: Work) -> MachineOptions:
-    place = work.machine
-    if place.is_here:
-        return MachineOptions(memory=place.memory, threads=place.threads, workers=place.workers)
-    return MachineOptions(memory=place.memory, scheduler=place.scheduler)

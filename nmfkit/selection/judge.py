@@ -73,8 +73,8 @@ class _Means:
     def __call__(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, Stats]:
         del rows, shared
         m, n = x.shape
-        sums = x.T.dot(np.ones((m, 1), np.float64))[:, 0].astype(np.float64)
-        seen = x.observed()[1] if isinstance(x, Weighed) else np.full(n, float(m))
+        sums = x.T.dot(np.ones_like(x.values, shape=(m, 1), dtype=np.float64))[:, 0].astype(np.float64)
+        seen = x.observed()[1] if isinstance(x, Weighed) else np.full_like(sums, float(m))
         hidden = _hidden(x, self.speckles)
         sums -= np.bincount(hidden.columns, weights=hidden.values, minlength=n)
         seen -= np.bincount(hidden.columns, minlength=n)
@@ -109,7 +109,8 @@ class _Judge:
         rows, n = x.shape
         known = x.observed()[0] if isinstance(x, Weighed) else float(n)
         seen = known - np.bincount(hidden.rows, minlength=rows)
-        sums = x.dot(np.ones((n, 1)))[:, 0] - np.bincount(hidden.rows, weights=hidden.values, minlength=rows)
+        ones = np.ones_like(x.values, shape=(n, 1), dtype=np.float64)
+        sums = x.dot(ones)[:, 0] - np.bincount(hidden.rows, weights=hidden.values, minlength=rows)
         means: Array = (np.maximum(sums, 0) + self.overall) / (seen + 1)
         return means
 
@@ -118,7 +119,7 @@ def _loss(loss: Any, values: Array, product: Array) -> float:
     """Σ d(x, ŷ) over entries in no order, as a matrix of one column, which any loss takes."""
     if not len(values):
         return 0.0
-    return float(loss.value(Dense(values[:, None]), LowRank(product[:, None], np.ones((1, 1)))))
+    return float(loss.value(Dense(values[:, None]), LowRank(product[:, None], np.ones_like(product, shape=(1, 1)))))
 
 
 class _Hidden(NamedTuple):
@@ -131,16 +132,16 @@ class _Hidden(NamedTuple):
 
 def _hidden(x: Block, speckles: Speckles) -> _Hidden:
     """The hidden entries of `x`, but for those that are missing: nobody knows them."""
-    i, j = speckles.hidden(x.first, x.first + x.shape[0])
     block: Any = x.x if isinstance(x, Weighed) else x
+    i, j = (np.asarray(a, like=block.values) for a in speckles.hidden(x.first, x.first + x.shape[0]))
     if not block.values.size:
         known = i[: len(i) if not isinstance(x, Weighed) or x.elsewhere > 0 else 0]
-        return _Hidden(known, j[: len(known)], np.zeros(len(known)))
+        return _Hidden(known, j[: len(known)], np.zeros_like(known, dtype=np.float64))
     stored, place = _places(block, i, j)
     if isinstance(x, Weighed):
         known = np.where(stored, x.weights[place], x.elsewhere) > 0
         i, j, stored = i[known], j[known], stored[known]
-        place = place[known] if isinstance(place, np.ndarray) else (i, j)
+        place = (i, j) if isinstance(place, tuple) else place[known]
     values = np.where(stored, block.values[place], 0)
     return _Hidden(i, j, values.astype(np.float64))
 
@@ -148,8 +149,8 @@ def _hidden(x: Block, speckles: Speckles) -> _Hidden:
 def _places(block: Dense | CSR, i: Array, j: Array) -> tuple[Array, Any]:
     """Whether entries are stored, and where in `values` they are, or others if not."""
     if isinstance(block, Dense):
-        return np.ones(len(i), bool), (i, j)
-    rows = np.repeat(np.arange(block.shape[0], dtype=np.int64), np.diff(block.indptr))
+        return np.ones_like(i, dtype=bool), (i, j)
+    rows = np.repeat(np.arange(block.shape[0], dtype=np.int64, like=i), np.diff(block.indptr))
     keys, wanted = rows * block.n + block.indices, i * block.n + j
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return keys[at] == wanted, at
@@ -195,7 +196,7 @@ class _Plain:
         del rows, shared
         if isinstance(self.loss, HasGram):
             return {}, float(self.loss.offset(x))
-        sums, profile = x.dot(np.ones((x.shape[1], 1), x.dtype)), self.profile.astype(x.dtype)
+        sums, profile = x.dot(np.ones_like(x.values, shape=(x.shape[1], 1))), self.profile.astype(x.dtype)
         if isinstance(x, Weighed):  # what the row would sum up to if all of it were known
             sums = sums / np.maximum(x.weigh(profile[:, None]), np.finfo(x.dtype).tiny)
         return {}, float(self.loss.value(x, LowRank(sums.astype(x.dtype), profile[None])))

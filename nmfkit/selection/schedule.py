@@ -14,7 +14,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from nmfkit import kernels
-from nmfkit.executors.machine import Machine, MachineOptions
+from nmfkit.executors.machine import Machine, here
 from nmfkit.executors.open import spread
 from nmfkit.executors.plan import MIB, available_threads, free_memory, source_bytes
 from nmfkit.loop import Watcher
@@ -47,7 +47,7 @@ class Layout:
 
     def side_by_side(self, source: Source, rank: int, machine: Machine) -> int:
         """How many fits may run at a time in this process, by its threads and memory."""
-        if not self.small:
+        if not self.small or machine.on_gpu:
             return 1
         one = COPIES * (source_bytes(source) + source.shape[0] * rank * int(source.dtype.itemsize)) + MIB
         budget = machine.memory_bytes() or free_memory() // 2
@@ -63,7 +63,7 @@ def one_cluster(machine: Machine, watcher: Watcher) -> Iterator[Machine]:
     from nmfkit.executors.connect import connected
 
     with connected(machine, watcher.note) as client:
-        yield Machine(memory=machine.memory, scheduler=client)
+        yield machine.by(client)
 
 
 def fit_all(
@@ -76,7 +76,7 @@ def fit_all(
     if not jobs:
         return
     meter = _Meter(len(jobs), watcher)
-    alone = MachineOptions(threads=layout.threads, memory=layout.memory)
+    alone = here({**machine.options, "threads": layout.threads, "memory": layout.memory})
     if machine.is_here:
         count = layout.side_by_side(setting.source, max(job.rank for job in jobs), machine)
         _here(replace(setting, options=alone), jobs, store, count, meter)
@@ -85,8 +85,7 @@ def fit_all(
         with spread(machine, out=store.path, watcher=watcher) as each:
             each(partial(_stored, replace(setting, options=alone), store.path), jobs)
     else:
-        on_all = MachineOptions(scheduler=machine.scheduler, memory=machine.memory)
-        _here(replace(setting, options=on_all), jobs, store, 1, meter)
+        _here(replace(setting, options=machine.options), jobs, store, 1, meter)
 
 
 def _stored(setting: Setting, path: Path, job: Job) -> str:

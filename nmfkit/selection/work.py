@@ -67,13 +67,18 @@ class Work:
             self.folder, self._identity(), about=self._about(), share=self.setting.share, overwrite=self.overwrite,
             keep=data_places(self.described),
         )  # fmt: skip
-        for caution in changed_versions(store.attributes()["versions"]):
+        for caution in changed_versions(store.attributes()["versions"], self.versions):
             self.watcher.note(caution)
         # The order in which numbers are added is that of the first fits, wherever the others are done.
         layout = Layout(**store.attributes()["layout"])
         left = [job for job in sorted(jobs) if not store.has(job)]
         fit_all(self.setting, left, store, layout, self.machine, self.watcher)
         return store
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The software that does the fits."""
+        return versions() | self.machine.software
 
     def _identity(self) -> dict[str, Any]:
         """What fits must share to be compared: another one of it, and they are fits of something else."""
@@ -84,7 +89,7 @@ class Work:
 
     def _about(self) -> dict[str, Any]:
         """What is good to know besides."""
-        return {"source": dict(self.described), "versions": versions(), "layout": asdict(self.layout)}
+        return {"source": dict(self.described), "versions": self.versions, "layout": asdict(self.layout)}
 
     def scale(self) -> dict[str, Any]:
         """What relative errors are measured by, and the seed of the first replicate."""
@@ -109,7 +114,7 @@ def prepared(
 
     `share` is a function of the opened data, or None if no entries are to be hidden.
     """
-    watcher, place = watcher or Warner(), Machine.of(machine)
+    watcher, place = watcher or Warner(), Machine.ready(machine)
     resolve(problem)
     refuse_unstorable(problem)
     source = open_source(

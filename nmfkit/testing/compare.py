@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nmfkit.blocks import Array, Block, Dense
+from nmfkit.leaves import mapped
 from nmfkit.lowrank import LowRank
 from nmfkit.stats import Gathered, Least
 
@@ -29,6 +30,22 @@ def assert_close(left: Any, right: Any, what: str, *, rtol: float = 1e-9, atol: 
         assert left == right, f"{what}: {left!r} and {right!r}"
     else:
         _assert_arrays_close(as_array(left), as_array(right), what, rtol, atol)
+
+
+def assert_equal_but_rounding(left: Any, right: Any, what: str, *, rtol: float, atol: float = 0.0) -> None:
+    """Two nests of numbers agree that two places have computed, whose sums have different orders.
+
+    Each entry within `atol` + `rtol` times the largest of all: where parts of a nest are made of each other, as those
+    of a shared state are, the rounding of the large ones is seen in the small.
+    """
+    sizes = [0.0]
+    mapped(right, lambda part: sizes.append(_largest(part)) if isinstance(part, np.ndarray | float) else part)
+    assert_close(left, right, what, rtol=rtol, atol=atol + rtol * max(sizes))
+
+
+def _largest(value: Any) -> float:
+    finite = np.abs(as_array(value)[np.isfinite(value)]) if np.asarray(value).dtype.kind in "biuf" else np.zeros(0)
+    return float(np.max(finite, initial=0.0))
 
 
 def _assert_arrays_close(a: Array, b: Array, what: str, rtol: float, atol: float) -> None:

@@ -1,25 +1,24 @@
 """`StrictArray`: a stand-in for an array on a device, as strict as CuPy, for machines without one.
 
 Code that runs on it creates arrays only from arrays (`zeros_like`, `like=`) and takes no silent trip to the
-host. Where CuPy is installed (it imports without a GPU), functions that it lacks are refused, too.
+host. What CuPy refuses beyond that is written down in `device_functions` and `device_rules`; where CuPy is installed,
+functions and parameters that it lacks are refused, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache
-from types import ModuleType
-from typing import Any, NoReturn, TypeAlias
+from contextlib import contextmanager
+from inspect import Signature
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from nmfkit.blocks import CSR, Array, Dense
-from nmfkit.lowrank import LowRank
-from nmfkit.stats import Gathered, Least
-from nmfkit.testing.device_functions import ATTRIBUTES, DESCRIBING, FUNCTIONS, METHODS
-from nmfkit.weighed import Weighed
+from nmfkit.blocks import Array
+from nmfkit.leaves import mapped
+from nmfkit.testing import device_cupy, device_rules
+from nmfkit.testing.device_functions import ATTRIBUTES, DESCRIBING, FLAGS, FUNCTIONS, METHODS, UFUNC_KEYWORDS
 
 
 class StrictArray(NDArrayOperatorsMixin):
@@ -35,26 +34,39 @@ class StrictArray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__":
             raise TypeError(f"np.{ufunc.__name__}.{method} does not reach device arrays")
-        _refuse_keywords(ufunc.__name__, kwargs, "out dtype casting")
-        _refuse_unknown_to_cupy(ufunc.__name__)
+        name, out = ufunc.__name__, kwargs.get("out", ())
+        if refused := sorted(kwargs.keys() - UFUNC_KEYWORDS):
+            raise TypeError(f"{name}() of a device array takes no {', '.join(refused)}")
+        if len(out) > 1:
+            raise TypeError(f"{name}() of a device array has one out at most")
+        device_cupy.found(name)
+        device_rules.check_operands(name, (*inputs, *out), _is_array)
         result = ufunc(*_to_inner(inputs), **_to_inner(kwargs))
-        return kwargs["out"][0] if "out" in kwargs else _to_outer(result)
+        return out[0] if out else _to_outer(result)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         del types
         name = f"{func.__module__}.{func.__name__}".removeprefix("numpy.")
         if name not in FUNCTIONS:
             raise TypeError(f"np.{name} is not among the functions that reach device arrays")
-        _refuse_keywords(name, kwargs, FUNCTIONS[name])
-        _refuse_unknown_to_cupy(name)
-        result = func(*_to_inner(args), **_to_inner(kwargs))
+        given, *_ = [_bound(name, s, args, kwargs) for s in device_cupy.function_signatures(name)]
+        device_rules.check_arguments(name, given, _is_array)
+        if name in ("asarray", "array") and isinstance(args[0], np.ndarray):
+            args = (args[0].copy(), *args[1:])  # it is sent there, by one who asked for it
+            return _to_outer(func(*args, **kwargs))
+        result = _computed(func, _to_inner(args), _to_inner(kwargs))
         return result if name in DESCRIBING else _to_outer(result)
 
     def __getitem__(self, key: Any) -> StrictArray:
         return StrictArray(np.asarray(self._host[_to_inner(key)]))
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        device_rules.check_masks(key, _is_array)
+        device_rules.check_value(value, _is_array)
         self._host[_to_inner(key)] = _to_inner(value)
+
+    def __imatmul__(self, other: Any) -> NoReturn:
+        raise TypeError("@= does not work in place on device arrays")
 
     def __iter__(self) -> Iterator[StrictArray]:
         return (self[i] for i in range(len(self)))
@@ -71,9 +83,6 @@ class StrictArray(NDArrayOperatorsMixin):
     def __bool__(self) -> bool:
         return bool(self._scalar("bool"))
 
-    def __index__(self) -> int:
-        return int(self._scalar("index").__index__())
-
     def __repr__(self) -> str:
         return f"StrictArray({self._host!r})"
 
@@ -87,6 +96,11 @@ class StrictArray(NDArrayOperatorsMixin):
         """The transpose, a view."""
         return StrictArray(self._host.T)
 
+    @property
+    def flags(self) -> Any:
+        """How it lies in memory."""
+        return _Flags(self._host.flags)
+
     def __getattr__(self, name: str) -> Any:
         if name in ATTRIBUTES:
             return getattr(self._host, name)
@@ -95,7 +109,8 @@ class StrictArray(NDArrayOperatorsMixin):
         method = getattr(self._host, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            _refuse_keywords(name, kwargs, METHODS[name])
+            given, *_ = [_bound(name, s, args, kwargs) for s in device_cupy.method_signatures(name)]
+            device_rules.check_numbers(name, given, _is_array)
             return _to_outer(method(*_to_inner(args), **_to_inner(kwargs)))
 
         return call
@@ -113,78 +128,91 @@ class StrictArray(NDArrayOperatorsMixin):
         return self._host.copy()
 
 
-def _refuse_keywords(name: str, given: dict[str, Any], known: str) -> None:
-    if refused := sorted(given.keys() - set(known.split())):
-        raise TypeError(f"{name}() of a device array takes no {', '.join(refused)}")
+class _Flags:
+    """What CuPy tells of an array's layout."""
+
+    def __init__(self, flags: Any) -> None:
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> bool:
+        if name not in FLAGS:
+            raise AttributeError(f"the flags of a device array have no {name!r}")
+        return bool(getattr(self._flags, name))
+
+    def __getitem__(self, name: str) -> bool:
+        return self.__getattr__(name.lower())
 
 
-def _refuse_unknown_to_cupy(name: str) -> None:
-    found: Any = _cupy()
-    for step in name.split(".") if found is not None else ():
-        found = getattr(found, step, None)
-        if found is None:
-            raise TypeError(f"the installed CuPy has no {name}")
+def _is_array(value: Any) -> bool:
+    return isinstance(value, StrictArray)
 
 
-@cache
-def _cupy() -> ModuleType | None:
+def _bound(name: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by name; raises `TypeError` for what CuPy's function does not take."""
     try:
-        import cupy
-    except Exception:  # a broken installation fails in many ways, and none is the business of a test
-        return None
-    module: ModuleType = cupy
-    return module
+        return signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise TypeError(f"{name}() of a device array: {error}") from None
+
+
+def _computed(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What NumPy makes of it, but that nothing is raised where a matrix is none for it: then it is as on a device.
+
+    There the result is what its memory holds by then, and need not be other than finite.
+    """
+    try:
+        return func(*args, **kwargs)
+    except np.linalg.LinAlgError:
+        if func is np.linalg.cholesky:
+            return np.tril(args[0])
+        if func in (np.linalg.inv, np.linalg.solve):
+            return np.full_like(args[-1], np.nan)
+        raise
 
 
 def _to_inner(value: Any) -> Any:
     """`value` for NumPy to work on; a host array among device arrays is refused."""
     if isinstance(value, StrictArray):
         return value._host
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, np.ndarray):
         raise TypeError(f"a host array of shape {value.shape} meets a device array")
+    if isinstance(value, slice) and any(map(_is_array, (value.start, value.stop, value.step))):
+        raise TypeError("a slice of a device array ends at a device array: int() of it first")
     if isinstance(value, dict):
         return {name: _to_inner(part) for name, part in value.items()}
     return type(value)(map(_to_inner, value)) if type(value) in (tuple, list) else value
 
 
 def _to_outer(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return StrictArray(np.asarray(value))
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_to_outer, value))
-    return type(value)(map(_to_outer, value)) if isinstance(value, tuple | list) else value
+    """NumPy's result as CuPy gives it: arrays, also for what NumPy makes a number, and tuples without names."""
+    if isinstance(value, tuple | list):
+        return (list if type(value) is list else tuple)(map(_to_outer, value))
+    return StrictArray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic | int | float) else value
 
 
-_Leaf: TypeAlias = Callable[[Any], Any]
+_sends: list[Callable[[Array], Any]] = [lambda a: StrictArray(a.copy())]
+"""How host arrays are copied; the last one counts, in every thread."""
+
+
+@contextmanager
+def sent_by(send: Callable[[Array], Any]) -> Iterator[None]:
+    """Within it, `to_device` copies a host array by `send`, such as `cupy.array`: the laws run on that device."""
+    _sends.append(send)
+    try:
+        yield
+    finally:
+        _sends.remove(send)
 
 
 def to_device(value: Any) -> Any:
-    """`value` with every host array in it on the stand-in device: blocks, products, nested containers."""
-    return _carried(value, lambda a: StrictArray(a.copy()) if isinstance(a, np.ndarray) else a)
+    """`value` with every host array in it on the stand-in device: blocks, products, records, nested containers."""
+    return mapped(value, lambda a: _sends[-1](a) if isinstance(a, np.ndarray) else a)
 
 
 def to_host(value: Any) -> Any:
     """`value` with every device array in it back on the host."""
-    return _carried(value, lambda a: a.get() if isinstance(a, StrictArray) else a)
+    return mapped(value, lambda a: a.get() if _is_there(a) else a)
 
 
-def _carried(value: Any, leaf: _Leaf) -> Any:
-    if isinstance(value, Dense):
-        return replace(value, values=leaf(value.values))
-    if isinstance(value, CSR):
-        return replace(value, values=leaf(value.values), indices=leaf(value.indices), indptr=leaf(value.indptr))
-    if isinstance(value, Weighed):
-        return replace(value, x=_carried(value.x, leaf), weights=leaf(value.weights))
-    if isinstance(value, LowRank):
-        return LowRank(leaf(value.u), leaf(value.v))
-    if isinstance(value, Least):
-        return Least(leaf(value.value), leaf(value.beside))
-    if isinstance(value, Gathered):
-        return Gathered(tuple((first, leaf(rows)) for first, rows in value.pieces))
-    if isinstance(value, dict):
-        return {name: _carried(part, leaf) for name, part in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_carried(part, leaf) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_carried(part, leaf) for part in value)
-    return leaf(value)
+def _is_there(value: Any) -> bool:
+    return _is_array(value) or hasattr(value, "__cuda_array_interface__")

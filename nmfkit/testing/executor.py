@@ -76,7 +76,7 @@ class Tallying(Doubling):
     def kept(self, shared: Shared, stats: Stats, before: Stats | None) -> Stats:
         """What the group has passed, and how often."""
         del shared
-        return {"total": np.full(2, stats["total"]), "turns": 1.0 if before is None else before["turns"] + 1}
+        return {"total": (stats["total"], stats["total"]), "turns": 1.0 if before is None else before["turns"] + 1}
 
     def bound(self, shared: Shared, total: Stats) -> float:
         """What all groups left, their turns, and the number."""

@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nmfkit.blocks import Array
+from nmfkit.executors.host import Host
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.plan import make_plan
 from nmfkit.probe import survey
@@ -18,6 +19,7 @@ from nmfkit.testing import strategies as some
 from nmfkit.testing.chunked import Chunked
 from nmfkit.testing.compare import assert_close
 from nmfkit.testing.law import Contract, law
+from nmfkit.testing.stand_in import StandIn
 
 Matrices: TypeAlias = st.SearchStrategy[Array]
 
@@ -56,11 +58,12 @@ class InitializerContract(Contract):
         *,
         is_sparse: bool = False,
         part: Any = None,
+        place: Host | None = None,
     ) -> tuple[Array, Array]:
         """W (m, rank) and H (rank, n) to start from, on the data in the given chunks."""
         source = Chunked(x, chunks or [(0, len(x))], is_sparse=is_sparse)
         plan = make_plan(source, width=rank, dtype=x.dtype, elementwise=False, forms_product=False, threads=1)
-        with closing(LocalExecutor(source, plan)) as executor:
+        with closing(LocalExecutor(source, plan, place=place)) as executor:
             probe = survey(executor.sweep, source)
             rows, h = (part or self.part).start(executor.sweep, probe, rank, seed, x.dtype)
             return np.array(rows.read(0, len(x))["w"]), h
@@ -87,6 +90,13 @@ class InitializerContract(Contract):
         whole = self.start(x, rank, seed)
         assert_close(self.start(x, rank, seed, chunks), whole, "factors in chunks and at once", rtol=1e-6)
         assert_close(self.start(x, rank, seed, chunks, is_sparse=True), whole, "factors, sparse and dense", rtol=1e-6)
+
+    @law(in_chunks, some.ranks, st.booleans(), examples=0.3)
+    def test_runs_on_a_device(self, drawn: Any, rank: int, is_sparse: bool) -> None:
+        x, chunks = drawn
+        there = self.start(x, rank, 0, chunks, is_sparse=is_sparse, place=StandIn())
+        here = self.start(x, rank, 0, chunks, is_sparse=is_sparse)
+        assert_close(there, here, "factors found on a device and on the host", rtol=1e-6)
 
     @law(generic, some.ranks, seeds)
     def test_a_seed_repeats_its_start(self, x: Array, rank: int, seed: int) -> None:

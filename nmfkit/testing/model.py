@@ -20,6 +20,7 @@ from nmfkit.blocks import Array, Block, Dense
 from nmfkit.check import Resolved
 from nmfkit.errors import DataError
 from nmfkit.executors.draws import Batches
+from nmfkit.executors.host import Host
 from nmfkit.executors.passes import passed
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.loop import is_parted, keeps_best
@@ -31,10 +32,12 @@ from nmfkit.result import Result
 from nmfkit.stats import widen
 from nmfkit.testing import strategies as some
 from nmfkit.testing.chunked import Chunked
-from nmfkit.testing.compare import assert_close, roundoff
+from nmfkit.testing.compare import assert_close, assert_equal_but_rounding, roundoff
 from nmfkit.testing.device import to_device, to_host
 from nmfkit.testing.law import Contract, law
 from nmfkit.testing.mixes import regularizer_mixes, resolved_or_none, texts
+from nmfkit.testing.stand_in import StandIn, fitted
+from nmfkit.testing.turns import turns
 
 CONVEX = ("frobenius", "kl")
 """Losses whose problem in one factor has no poor minima, so that two ways to its end must meet."""
@@ -248,18 +251,28 @@ class ModelContract(Contract):
     @law(posed, examples=0.4)
     def test_runs_on_a_device(self, drawn: Any) -> None:
         resolved, x = drawn[0].resolved, drawn[1]
-        state, model = self.fit(resolved, x).state, resolved.model
-        rows, shared = state.rows.read(0, len(x)), state.following
+        result, model = self.fit(resolved, x), resolved.model
+        rows, shared, rounding = result.state.rows.read(0, len(x)), result.state.following, self.rounding(result, x)
         for block in some.blocks_of(x):
             given = after_passes(model, block, rows, shared)
             there_given = after_passes(model, to_device(block), to_device(rows), to_device(shared))
-            here, there = model.local(block, *given), model.local(to_device(block), *there_given)
-            assert_close(to_host(there[0]), here[0], "rows on the device", rtol=1e-6)
-            following = model.apply(given[1], here[1]), model.apply(there_given[1], there[1])
-            assert_close(to_host(following[1]), following[0], "shared state on the device", rtol=1e-6)
-            encoding = {**shared, "encode.sweeps": 3, "encode.tol": 0.0}
-            coded = model.encode(block, {}, encoding), model.encode(to_device(block), {}, to_device(encoding))
-            assert_close(to_host(coded[1][0]), coded[0][0], "encoded rows on the device", rtol=1e-6)
+            here = turns(model, block, rows, shared, given)
+            there = turns(model, to_device(block), to_device(rows), to_device(shared), there_given)
+            for name, expected in here.items():
+                slack = rounding if "objective" in name or name == "bound" else 0.0
+                found = to_host(there[name])
+                assert_equal_but_rounding(found, expected, f"{name} on the device", rtol=1e-6, atol=slack)
+
+    @law(posed, st.booleans(), st.data(), examples=0.3)
+    def test_fits_on_a_device(self, drawn: Any, is_sparse: bool, more: Any) -> None:
+        resolved, x = drawn[0].resolved, drawn[1]
+        source = Chunked(x, more.draw(some.chunkings(len(x)), label="chunks"), is_sparse=is_sparse)
+        there, here = fitted(source, resolved, StandIn()), fitted(source, resolved, Host())
+        assert there.error == here.error, f"{there.error or 'no error'} on the device, {here.error or 'none'} here"
+        slack = 1e-12 * float(np.sum(np.square(x)))
+        assert_close(there.objectives, here.objectives, "objectives on the device", rtol=1e-6, atol=slack)
+        for name, f in (here.rows | here.factors).items():
+            assert_close((there.rows | there.factors)[name], f, f"{name} of the fit on the device", rtol=1e-5)
 
     @law(posed, examples=0.4)
     def test_pickles(self, drawn: Any) -> None:

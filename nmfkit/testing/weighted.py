@@ -117,7 +117,9 @@ class WeighedLossContract(Contract):
                 split = loss_of.split(x, y)
                 halves = [_formed(half.dot(y.v.T)) for half in split] + [_formed(half.T.dot(y.u)) for half in split]
                 found.append([float(loss_of.value(x, y)), *halves])
-            assert_close(to_host(found[1]), found[0], "on the device", atol=10 * roundoff(loss, Dense(case.x)))
+            # Where most is missing, a sum over all entries is taken back nearly whole.
+            slack = 10 * roundoff(loss, Dense(case.x)) + 1e-15 * abs(float(loss.value(Dense(case.x), case.y)))
+            assert_close(to_host(found[1]), found[0], "on the device", atol=slack)
 
 
 def _forms(loss: Any, case: some.Case, weights: Array, *, binary: bool = True) -> list[tuple[Weighed, Any]]:

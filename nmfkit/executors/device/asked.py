@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,16 +42,6 @@ def shared_gpus(answers: Mapping[str, Any]) -> dict[str, list[str]]:
         for identity, workers in users.items()
         if len(workers) > 1
     }
-
-
-def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES would name each GPU that this process sees."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    import cupy
-
-    return [str(number) for number in range(cupy.cuda.runtime.getDeviceCount())]
 
 
 def _identity() -> str:

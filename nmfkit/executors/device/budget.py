@@ -11,6 +11,7 @@ from nmfkit.errors import UsageError
 from nmfkit.executors.device.missing import free_bytes
 from nmfkit.executors.plan import (
     BASE,
+    BLOCK,
     MIB,
     Layout,
     Plan,
@@ -26,16 +27,24 @@ SHARE = 0.85
 """Part of the device's free memory that a fit takes unless it is told: libraries and others want some."""
 ASSUMED = 16 * 1024 * MIB
 """Memory of a device that nobody can ask."""
-TARGET = 256 * MIB
-"""Block of which a step keeps a device busy; larger ones only take room for temporaries."""
+TARGET = 1024 * MIB
+"""Largest block that stays: what a step costs besides its work on the device is then small."""
+PASSING = 256 * MIB
+"""Largest block that passes through: larger ones only take room on both sides."""
+PIECE = 16 * MIB
+"""Page-locked memory that a thread writes to while another piece is copied."""
 LEAST = MIB // 16
 """Block below which nothing is gained by a smaller one."""
 SLOTS = 3
 """Buffers of the ring: one is computed on, one is being copied to, one is ready."""
 READERS = 4
 """Threads that read and copy blocks, at most."""
-DENSE_COPIES = 4
+DENSE_COPIES = 6
 """Arrays of a block's shape that a step makes beside it where it works by entry: the fit, ratios, what is summed."""
+SMALL = 128 * 512
+"""Bytes of the many small arrays of a step, of which each takes 512 at least."""
+LOOK_COPIES = 2
+"""Arrays of a dense block's shape, in float64, that looking at the data makes before anything is fitted."""
 PATTERN = 16
 """Bytes for each stored entry of a sparse block of what is kept of its transpose."""
 COPIES = 8
@@ -46,9 +55,10 @@ COPIES = 8
 class DevicePlan:
     """How the `memory` bytes of a device are divided: figures are estimates of peaks, in bytes.
 
-    `cache_bytes` of X stay on the device (all of it, where it is `resident`), the rest passes through `slots` buffers
-    of `slot_bytes`. `step_bytes` are temporaries of a step. W is on the device where `rows_resident`. `sent_per_sweep`
-    and `returned_per_sweep` are what crosses over to the device and back. `readers` threads of the host read and copy.
+    `cache_bytes` of X stay on the device (all of it, where it is `resident`), with `pattern_bytes` of what is kept of
+    transposes, and the rest passes through `slots` buffers of `slot_bytes`. `step_bytes` are temporaries of a step. W
+    is on the device where `rows_resident`. `sent_per_sweep` and `returned_per_sweep` are what crosses over to the
+    device and back. `readers` threads of the host read and copy, through `pieces` pieces of page-locked memory.
     """
 
     memory: int
@@ -59,11 +69,14 @@ class DevicePlan:
     slots: int
     slot_bytes: int
     cache_bytes: int
+    pattern_bytes: int
     resident: bool
     step_bytes: int
     sent_per_sweep: int
     returned_per_sweep: int
     readers: int
+    pieces: int
+    piece_bytes: int
 
     def describe(self) -> dict[str, Any]:
         """The plan in plain values."""
@@ -113,12 +126,14 @@ class _Needs:
     def step(self, rows: int) -> int:
         """Temporaries of a step on a block of so many rows."""
         m, n = self.source.shape
-        made = COPIES * rows * self.width * 8
+        made = SMALL + COPIES * rows * self.width * 8
         if self.source.nnz is not None:
             stored = self.source.nnz * rows // max(1, m)
             made += stored * (PATTERN + DENSE_COPIES * self.itemsize)
         if self.forms_product or (self.by_entry and self.source.nnz is None):
             made += DENSE_COPIES * rows * n * self.itemsize
+        elif self.source.nnz is None:
+            made += LOOK_COPIES * rows * n * 8
         return made
 
 
@@ -138,15 +153,16 @@ def device_plan(
     `make_plan`. Raises `UsageError` where the shared factors and a block do not fit either.
     """
     wanted = _wanted(source, needs, layout, workers)
-    readers = min(READERS, threads or available_threads())
     host = memory if memory is not None else free_memory() // 2
+    readers = _readers(wanted, device_memory, host, min(READERS, threads or available_threads()))
     if layout is None:
         layout = _layout(wanted, device_memory, host, readers, needs, memory)
     target = layout.target
     bounds = source.bounds(target)
     tallest = max(hi - lo for lo, hi in bounds)
     divided = _divided(wanted, device_memory, target, tallest, readers)
-    staging = divided.slots * divided.slot_bytes + (readers - 1) * 3 * divided.block_bytes
+    staging = divided.pieces * divided.piece_bytes
+    staging += 0 if source.resident else (readers - 1) * 3 * divided.block_bytes
     _refuse_too_much(source, memory, staging)
     groups = max(1, min(layout.groups, len(bounds)))
     plan = make_plan(
@@ -162,6 +178,13 @@ def device_plan(
     return replace(plan, device=divided, memory=host, given_memory=memory, cache_bytes=cache)
 
 
+def _readers(needs: _Needs, device_memory: int, host: int, most: int) -> int:
+    """Threads that read and copy: rather fewer than blocks smaller than the chunks of most stores."""
+    while most > 1 and _target(needs, device_memory, host, most) < min(BLOCK, needs.x):
+        most //= 2
+    return most
+
+
 def _layout(
     wanted: _Needs, device_memory: int, host: int, readers: int, needs: dict[str, Any], memory: int | None
 ) -> Layout:
@@ -172,7 +195,9 @@ def _layout(
         return Layout(target, groups, None, 0, groups, 0)
     # Of workers each has its shards, and batches are formed on the host, of blocks as that would have them.
     here = make_plan(wanted.source, **needs, memory=memory, threads=1, workers=wanted.workers).layout
-    return replace(here, target=min(target, here.target) if wanted.draws else target)
+    target = min(target, here.target) if wanted.draws else target
+    shards = min(len(wanted.source.bounds(target)), max(here.shards, wanted.workers))
+    return replace(here, target=target, shards=shards)
 
 
 def memory_here(given: int | None) -> int:
@@ -211,10 +236,12 @@ def _target(needs: _Needs, memory: int, host: int, readers: int) -> int:
     target = min(TARGET, max(needs.x // parts, LEAST))
     while target > LEAST:
         rows = max(1, m * target // max(1, needs.x))
-        beside = 0 if _rows_stay(needs, memory) else needs.beside(rows)
-        there = needs.shared + needs.step(rows) + SLOTS * (target + beside) + _staying_rows(needs, memory)
-        here = BASE + (SLOTS + 3 * readers) * target
-        if there <= memory and here <= 0.8 * host:
+        beside = 0 if _rows_stay(needs, memory) else SLOTS * (needs.beside(rows) + 256)
+        there = needs.shared + needs.step(rows) + beside + _staying_rows(needs, memory)
+        stays = there + needs.share + needs.pattern + MIB <= memory
+        passes = target <= PASSING and there + SLOTS * (target + 8 * 256) <= memory
+        here = (readers + 2) * min(PIECE, target) + (0 if needs.source.resident else 3 * readers * target)
+        if (stays or passes) and here <= 0.8 * (host - BASE):
             break
         target //= 2
     return max(target, LEAST)
@@ -231,15 +258,19 @@ def _staying_rows(needs: _Needs, memory: int) -> int:
 def _divided(needs: _Needs, memory: int, target: int, tallest: int, readers: int) -> DevicePlan:
     m = needs.source.shape[0]
     block = max(1, needs.x * tallest // m) + 8 * 256
-    step, stays = needs.step(tallest), _rows_stay(needs, memory)
-    slot = block + (0 if stays else needs.beside(tallest) + 256)
-    left = memory - needs.shared - step - _staying_rows(needs, memory)
+    step = needs.step(tallest)
     blocks = len(needs.source.bounds(target))
     whole = needs.share + blocks * 8 * 256
-    resident = whole + needs.pattern <= left
-    through = 0 if resident else SLOTS * slot
+    for stays in (True, False) if _rows_stay(needs, memory) else (False,):
+        beside = 0 if stays else needs.beside(tallest) + 256
+        left = memory - needs.shared - step - (needs.rows if stays else 0)
+        resident = whole + needs.pattern + SLOTS * beside <= left
+        slot = beside + (0 if resident else block)
+        through = SLOTS * slot
+        if left >= through:
+            break
     if left < through:
-        enough = memory - left + through
+        enough = int(1.01 * (memory - left + through))  # what is written has three digits
         raise UsageError(
             f"{size_text(memory)} of the device's memory are too little: the shared factors and statistics take "
             f"{size_text(needs.shared)}, a step on a block of {size_text(block)} {size_text(step)}, and {SLOTS} such "
@@ -259,11 +290,14 @@ def _divided(needs: _Needs, memory: int, target: int, tallest: int, readers: int
         slots=SLOTS,
         slot_bytes=slot,
         cache_bytes=cache,
+        pattern_bytes=int(cache * (per_entry - 1)),
         resident=resident,
         step_bytes=step,
         sent_per_sweep=crossing + crossing_rows,
         returned_per_sweep=crossing_rows,
         readers=readers,
+        pieces=readers + 2,
+        piece_bytes=max(256, min(PIECE, block + (0 if stays else needs.beside(tallest)))),
     )
 
 

@@ -47,9 +47,8 @@ class Cuda:
 
         self._cupy, self._limit = cupy, limit
         self._gpu = cupy.cuda.Device(number)
-        if limit is not None:
-            with self._gpu:
-                cupy.get_default_memory_pool().set_limit(size=limit)
+        with self._gpu:
+            cupy.get_default_memory_pool().set_limit(size=limit or 0)  # 0: none, whatever an earlier fit had
 
     @cached_property
     def name(self) -> str:

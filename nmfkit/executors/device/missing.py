@@ -21,17 +21,35 @@ EXTRAS = {12: "cuda12", 13: "cuda13"}
 DISTRIBUTIONS = ("cupy-cuda12x", "cupy-cuda13x", "cupy-cuda11x", "cupy", "cupy-rocm-7-0", "cupy-rocm-7-1")
 """What CuPy is installed as; they overwrite each other's files."""
 LEAST_CUPY = 14
-LEAST_CAPABILITY = 70
-"""7.0, Volta, of 2017: older ones are no longer compiled for by CUDA 13."""
+LEAST_CAPABILITY = {12: 70, 13: 75}
+"""What a GPU has at least, by the version of CUDA: 7.0 is Volta, of 2017, 7.5 is Turing, of 2018."""
 LIBRARIES = ("cublas", "cusolver")
 """CUDA's libraries that steps use by way of NumPy's functions."""
 NO_DEVICE = "cudaErrorNoDevice"
 
 
 def require(machine: Machine) -> None:
-    """Raise `GpuError` with all that this process lacks for the work of `machine` on a GPU."""
-    if machine.on_gpu and (reasons := missing(machine.device_bytes())):
+    """Raise `GpuError` with all that this process lacks for the work of `machine` on a GPU, or one for each worker."""
+    if not machine.on_gpu:
+        return
+    reasons = missing(machine.device_bytes()) or _too_few(machine.workers or 1)
+    if reasons:
         raise GpuError("--device gpu cannot be used here:\n" + "\n".join(f"  - {reason}" for reason in reasons))
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES would name each GPU that this process sees; for a process that has CuPy."""
+    count = import_module("cupy").cuda.runtime.getDeviceCount()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return named[:count] if any(named) else [str(number) for number in range(count)]
+
+
+def _too_few(workers: int) -> list[str]:
+    found = len(visible_gpus())
+    if workers <= found:
+        return []
+    there = "one is here" if found == 1 else f"{found} are here"
+    return [f"{workers} workers want a GPU each, and {there}: start no more than {found} (--workers {found})"]
 
 
 def missing(device_memory: int | None = None) -> list[str]:
@@ -188,13 +206,17 @@ def _no_gpu(runtime: Any) -> list[str]:
 
 def _too_old(cuda: Any) -> list[str]:
     device = cuda.Device()
-    if (capability := int(device.compute_capability)) >= LEAST_CAPABILITY:
+    served = cuda.runtime.runtimeGetVersion()
+    versions = [least for version, least in LEAST_CAPABILITY.items() if version * 1000 <= served]
+    least = max(versions, default=min(LEAST_CAPABILITY.values()))
+    if (capability := int(device.compute_capability)) >= least:
         return []
     found = cuda.runtime.getDeviceProperties(device.id)["name"]
     name = found.decode() if isinstance(found, bytes) else found
+    older = ", or use CuPy for CUDA 12 (pip install 'nmfkit[cuda12]')" if capability >= LEAST_CAPABILITY[12] else ""
     return [
-        f"{name} has compute capability {capability // 10}.{capability % 10}, and {LEAST_CAPABILITY // 10}.0 or higher "
-        "(Volta, Turing and later) is needed: let CUDA_VISIBLE_DEVICES name another GPU"
+        f"{name} has compute capability {capability // 10}.{capability % 10}, and this CuPy needs {least // 10}."
+        f"{least % 10} or higher: let CUDA_VISIBLE_DEVICES name another GPU{older}"
     ]
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from nmfkit.blocks import Array, Block
 from nmfkit.executors.device.budget import DevicePlan
-from nmfkit.executors.device.ring import Residence, Ring, Staged, travels
+from nmfkit.executors.device.ring import Residence, Ring, Staged
 from nmfkit.executors.device.rows import Arriving, DeviceRows, Returning, RowsThere, is_there
 from nmfkit.executors.device.runtime import Runtime
+from nmfkit.executors.device.staging import Staging, travels
 from nmfkit.executors.plan import Plan
 from nmfkit.executors.rows import ResidentRows
 from nmfkit.executors.shard import Bounds, FlushedWriter, Reader, Writer
+from nmfkit.kernels.cuda import pattern
 from nmfkit.leaves import mapped
 from nmfkit.protocols import Rows, RowStore
 
@@ -30,9 +32,11 @@ class OnDevice:
 
     def __init__(self, runtime: Runtime, plan: DevicePlan) -> None:
         self.runtime, self.plan = runtime, plan
+        self._kept_before = pattern.keep(plan.pattern_bytes)
         with self.active():
-            self._ring = Ring(runtime, plan.slots, plan.slot_bytes)
-            self._residence = Residence(runtime, plan.cache_bytes)
+            self._staging = Staging(runtime, plan.pieces, plan.piece_bytes)
+            self._ring = Ring(runtime, self._staging, plan.slots, plan.slot_bytes)
+            self._residence = Residence(runtime, self._staging, plan.cache_bytes)
 
     @property
     def numbers(self) -> Callable[[Array], Array] | None:
@@ -114,8 +118,7 @@ class OnDevice:
                 if not ahead:
                     return
                 lo, hi, asked = ahead.popleft()
-                staged = asked.result() if isinstance(asked, Future) else asked
-                self.runtime.wait(None, staged.arrived)
+                staged = self._arrived(asked.result() if isinstance(asked, Future) else asked)
                 if rows is not None and staged.rows:
                     rows.brought = (lo, hi, staged.rows)
                 try:
@@ -124,6 +127,13 @@ class OnDevice:
                     self._ring.free(staged)
         finally:
             self._let_go(ahead)
+
+    def _arrived(self, staged: Staged) -> Staged:
+        """A block that whatever is computed next finds there."""
+        if staged.arrived is None:  # larger than a buffer, as a sparse one may be
+            return Staged(self.enter(staged.block), self.enter(staged.rows))
+        self.runtime.wait(None, staged.arrived)
+        return staged
 
     def _ask(
         self, bound: tuple[int, int, int], reader: Reader, rows: RowsThere | None, pool: ThreadPoolExecutor
@@ -146,16 +156,16 @@ class OnDevice:
                 block = block.block
             if self._ring.fits((block, beside)):
                 return self._ring.stage(block, beside)  # behind the block's own copy, where that is under way
-            return Staged(self.enter(block), self.enter(beside), self.runtime.mark())
+            return Staged(block, beside)
 
     def _kept(self, index: int, lo: int, hi: int, reader: Reader) -> Staged | Block:
         """The block as it stays on the device; as it was read, where it has no room there."""
         if (staged := self._residence.get(index)) is not None:
             return staged
-        if not self._residence.might_take(self.plan.block_bytes):
+        if not self.plan.resident and not self._residence.might_take(self.plan.block_bytes):
             return reader.read(index, lo, hi)
         block = reader.fresh(index, lo, hi)
-        staged = self._residence.take(index, block, self._ring)
+        staged = self._residence.take(index, block)
         return block if staged is None else staged
 
     def _let_go(self, ahead: deque[tuple[int, int, Future[Staged] | Staged]]) -> None:
@@ -166,7 +176,9 @@ class OnDevice:
 
     def close(self) -> None:
         """Give the memory of blocks back, once nothing is computed on them."""
+        pattern.keep(self._kept_before)
         with self.active():
+            self._staging.settle()
             self.runtime.settle(self.runtime.mark())
             self._ring.close()
             self._residence.close()

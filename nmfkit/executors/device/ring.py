@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
-import numpy as np
-
-from nmfkit.blocks import Array, Block
+from nmfkit.blocks import Block
 from nmfkit.executors.device.runtime import Buffer, Runtime
+from nmfkit.executors.device.staging import Staging, rounded, travels
 from nmfkit.leaves import mapped
 from nmfkit.protocols import Rows
-
-ALIGNED = 256
-"""Bytes that every array in a buffer begins at a multiple of."""
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A block on its way to the device, and rows of W beside it; `arrived` is the mark after which they are there."""
+    """A block on its way to the device, and rows of W beside it; `arrived` is the mark after which they are there.
+
+    Without one they are on the host.
+    """
 
     block: Block
     rows: Rows
@@ -30,31 +29,17 @@ class Staged:
 
 @dataclass
 class Slot:
-    """Page-locked memory and its twin on the device, made when it is first needed.
+    """A buffer on the device, made when it is first needed; `used` is the mark after which it may be filled."""
 
-    `filled` and `used` are the marks of the last block.
-    """
-
-    pinned: Array
     buffer: Buffer | None = None
-    filled: Any = None
     used: Any = None
 
 
 def held_bytes(value: Any) -> int:
     """Bytes that the host arrays in `value` take in a buffer."""
     sizes: list[int] = []
-    mapped(value, lambda part: sizes.append(_rounded(part.nbytes)) if travels(part) else part)
+    mapped(value, lambda part: sizes.append(rounded(part.nbytes)) if travels(part) else part)
     return sum(sizes)
-
-
-def travels(value: Any) -> bool:
-    """Whether `value` is an array of numbers on the host."""
-    return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
-
-
-def _rounded(size: int) -> int:
-    return -(-size // ALIGNED) * ALIGNED
 
 
 class Ring:
@@ -64,11 +49,10 @@ class Ring:
     it has to do with a block is in its queue.
     """
 
-    def __init__(self, runtime: Runtime, slots: int, size: int) -> None:
-        self._runtime, self._size = runtime, size
-        self._queue = runtime.queue()
+    def __init__(self, runtime: Runtime, staging: Staging, slots: int, size: int) -> None:
+        self._runtime, self._staging, self._size = runtime, staging, size
+        self._slots = [Slot() for _ in range(slots)]
         self._free: SimpleQueue[Slot] = SimpleQueue()
-        self._slots = [Slot(runtime.pinned(size)) for _ in range(slots)]
         for slot in self._slots:
             self._free.put(slot)
 
@@ -89,26 +73,9 @@ class Ring:
         if slot.buffer is None:
             slot.buffer = self._runtime.buffer(self._size)
             slot.used = self._runtime.mark()  # the bytes may be those of an array that is still computed on
-        if slot.used is not None:
-            self._runtime.wait(self._queue, slot.used)
-        there, beside = self._copied((block, rows), slot, slot.buffer)
-        return Staged(there, beside, slot.filled, slot)
-
-    def pass_through(self, block: Block, buffer: Buffer, offset: int) -> Staged:
-        """Begin to copy a block into another buffer, by way of a slot's page-locked memory."""
-        slot = self._free.get()
-        try:
-            there = self._copied(block, slot, buffer, offset)
-            return Staged(there, {}, slot.filled)
-        finally:
-            self._free.put(slot)
-
-    def _copied(self, value: Any, slot: Slot, buffer: Buffer, offset: int = 0) -> Any:
-        if slot.filled is not None:
-            self._runtime.settle(slot.filled)  # what was copied from the page-locked memory has left it
-        there = mapped(value, Copying(self._runtime, self._queue, buffer, slot.pinned, offset))
-        slot.filled = self._runtime.mark(self._queue)
-        return there
+        self._runtime.wait(self._staging.queue, slot.used)
+        there, beside = mapped((block, rows), Copying(self._staging, slot.buffer))
+        return Staged(there, beside, self._runtime.mark(self._staging.queue), slot)
 
     def free(self, staged: Staged) -> None:
         """Let the next block into the buffer, after the computations so far."""
@@ -117,40 +84,33 @@ class Ring:
             self._free.put(slot)
 
     def close(self) -> None:
-        """Give all memory back; nothing is computed on it any more."""
+        """Give all memory back; nothing is copied or computed any more."""
         for slot in self._slots:
-            if slot.filled is not None:
-                self._runtime.settle(slot.filled)
             if slot.buffer is not None:
                 slot.buffer.free()
 
 
 class Copying:
-    """Host arrays into a buffer of the device, one after the other, by way of page-locked memory."""
+    """Host arrays into a buffer of the device, one after the other."""
 
-    def __init__(self, runtime: Runtime, queue: Any, buffer: Buffer, pinned: Array, offset: int = 0) -> None:
-        self._runtime, self._queue, self._buffer, self._pinned = runtime, queue, buffer, pinned
-        self._first = self._offset = offset
+    def __init__(self, staging: Staging, buffer: Buffer, offset: int = 0) -> None:
+        self._staging, self._buffer, self._offset = staging, buffer, offset
 
     def __call__(self, value: Any) -> Any:
         """The array on the device, to be filled; anything else as it is."""
         if not travels(value):
             return value
         target = self._buffer.view(self._offset, value.shape, value.dtype)
-        if value.size:
-            at = self._offset - self._first
-            between = self._pinned[at : at + value.nbytes].view(value.dtype).reshape(value.shape)
-            np.copyto(between, value)
-            self._runtime.put(target, between, self._queue)
-        self._offset += _rounded(value.nbytes)
+        self._staging.copy(value, self._buffer, self._offset)
+        self._offset += rounded(value.nbytes)
         return target
 
 
 class Residence:
     """Blocks that stay on the device, in `size` bytes of it: first come, as every sweep takes them in one order."""
 
-    def __init__(self, runtime: Runtime, size: int) -> None:
-        self._runtime, self._size, self._used = runtime, size, 0
+    def __init__(self, runtime: Runtime, staging: Staging, size: int) -> None:
+        self._runtime, self._staging, self._size, self._used = runtime, staging, size, 0
         self._buffer = runtime.buffer(size) if size else None
         runtime.settle(runtime.mark())  # the bytes may be those of an array that is still computed on
         self._blocks: dict[int, Staged] = {}
@@ -164,15 +124,13 @@ class Residence:
         """Whether there is room for `size` bytes more."""
         return self._used + size <= self._size
 
-    def take(self, index: int, block: Block, ring: Ring) -> Staged | None:
-        """Begin to copy a block to its place here, by way of the ring's page-locked memory; None without room."""
-        if not ring.fits(block):
-            return None
+    def take(self, index: int, block: Block) -> Staged | None:
+        """Begin to copy a block to its place here; None without room."""
         offset = self._room(held_bytes(block))
         if offset is None or self._buffer is None:
             return None
-        staged = ring.pass_through(block, self._buffer, offset)
-        self._blocks[index] = staged
+        there = mapped(block, Copying(self._staging, self._buffer, offset))
+        staged = self._blocks[index] = Staged(there, {}, self._runtime.mark(self._staging.queue))
         return staged
 
     def _room(self, size: int) -> int | None:

@@ -27,9 +27,12 @@ class Enters(Protocol):
 
 
 class DeviceRows:
-    """All rows on a device, by factor name; whoever reads them gets copies on the host."""
+    """All rows on a device, by factor name; whoever reads them gets copies on the host.
 
-    lasting: ClassVar[bool] = True
+    A result does not keep them: the device's memory is for the next fit.
+    """
+
+    lasting: ClassVar[bool] = False
 
     def __init__(self, factors: Rows, place: Enters, first: int = 0) -> None:
         self.factors, self.place, self.first = factors, place, first
