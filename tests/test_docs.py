@@ -32,7 +32,7 @@ OF_CNMF = {
     "--output-dir", "--name", "--n-iter", "--worker-index", "--total-workers", "--components",
     "--local-density-threshold", "--local-neighborhood-size", "--show-clustering",
 }  # fmt: skip
-OF_SLURM = {"--nodes", "--ntasks-per-node", "--cpus-per-task", "--mem", "--time"}
+OF_SLURM = {"--nodes", "--ntasks-per-node", "--cpus-per-task", "--gpus-per-node", "--mem", "--time"}
 PLUGIN_PAGES = [name for name in PAGES if name.startswith("plugins/") and Path(name).stem in KINDS]
 
 
@@ -138,8 +138,10 @@ def test_no_option_is_made_up(page):
         known |= {"--tdt2"}  # of the script that it shows
     if page == "selection.md":
         known |= OF_CNMF
-    if page == "clusters.md":
+    if page in ("clusters.md", "gpu.md"):
         known |= {o for command in (scheduler, worker) for p in command.params for o in p.opts} | OF_SLURM
+    if page == "gpu.md":
+        known |= {"--check", "--rehearse", "--gpus"}  # of benchmarks/gpu.py, and docker's
     assert sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) - known) == []
 
 
