@@ -81,7 +81,7 @@ def test_unusable_matrices_are_refused_and_nothing_is_written(told, tmp_path):
         (2, ["--rank", "2", "--model-option", "depth=3"], "unknown parameter 'depth'"),
         (2, ["--rank", "2", "--workers", "-1"], "workers -1 is not a whole number ≥ 0"),
         (2, ["--rank", "2", "--workers", "2", "--scheduler", "tcp://a:1"], "workers and scheduler name different"),
-        (2, ["--rank", "2", "--device", "gpu"], "--device gpu: this version"),
+        (2, ["--rank", "2", "--device", "tpu"], "device 'tpu' is unknown; there are cpu and gpu"),
         (2, ["--rank", "2", "--config", "nowhere.toml"], "nowhere.toml cannot be read"),
         (2, ["--rank", "2", "--start-w", "sample:digits"], "starting factor w has shape (1797, 64)"),
         (1, ["--rank", "2", "--loss", "is"], "infinite where the matrix is zero"),

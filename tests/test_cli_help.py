@@ -14,7 +14,7 @@ from nmfkit.cli.app import COMMANDS, PLUGINS, app
 
 HEAVY = {
     "numpy", "scipy", "zarr", "dask", "distributed", "numba", "rich", "pandas", "pluggy", "nmfkit_plugins", "sklearn",
-    "matplotlib",
+    "matplotlib", "cupy",
 }  # fmt: skip
 PROBE = """
 import sys
@@ -78,7 +78,7 @@ def test_help_names_every_option_of_a_fit_and_its_default(name):
         "--model --loss --rank --ranks --rule --reg-w --reg-h --init --seed --max-sweeps --tol --time-limit --dtype "
         "--memory --model-option --checkpoint-every --config --json --quiet --verbose --overwrite --out --threads "
         "--key --start-w --start-h --workers --threads-per-worker --scheduler --scheduler-file --performance-report "
-        "--storage-option --device"
+        "--storage-option --device --device-memory"
     )
     assert [o for o in options.split() if o not in shown] == []
     for default in ("Default: frobenius", "Default: auto", "Default: 200", "Default: 1e-4", "Default: 0"):
