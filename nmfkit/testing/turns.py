@@ -32,7 +32,8 @@ def _sweep(model: Any, x: Block, shared: Shared, passed: tuple[Rows, Shared]) ->
     objective = float(model.objective(state, stats))
     found = {"local": new, "objective": objective, "apply": model.apply(state, stats)}
     if is_guarded(model):
-        found["refused"] = [model.refused(shared, objective + more * (1 + abs(objective))) for more in (0, 1)]
+        # Clearly on either side: on the edge, rounding decides.
+        found["refused"] = [model.refused(shared, objective + more * (1 + abs(objective))) for more in (-1, 1)]
     return found
 
 

@@ -32,6 +32,7 @@ class OnDevice:
 
     def __init__(self, runtime: Runtime, plan: DevicePlan) -> None:
         self.runtime, self.plan = runtime, plan
+        self._without_arrays: Any = None
         self._kept_before = pattern.keep(plan.pattern_bytes)
         with self.active():
             self._staging = Staging(runtime, plan.pieces, plan.piece_bytes)
@@ -64,7 +65,13 @@ class OnDevice:
 
     def enter(self, value: Any) -> Any:
         """`value` with every array of numbers in it on the device."""
-        return mapped(value, lambda part: self.runtime.send(part) if travels(part) else part)
+        owner = getattr(value, "__self__", None)
+        if owner is not None and owner is self._without_arrays:
+            return value  # the steps of one model, sweep after sweep
+        there = mapped(value, lambda part: self.runtime.send(part) if travels(part) else part)
+        if owner is not None and there is value:
+            self._without_arrays = owner
+        return there
 
     def leave(self, value: Any) -> Any:
         """`value` with every array in it on the host."""

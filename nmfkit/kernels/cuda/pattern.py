@@ -93,7 +93,7 @@ def _owner(a: Array) -> Any:
 
 def _key(indices: Array, n: int) -> tuple[int, ...]:
     owner: Any = _owner(indices)
-    part = () if owner is indices else (indices.data.ptr, len(indices))  # type: ignore[attr-defined]  # CuPy's
+    part = () if owner is indices else (indices.data.ptr, len(indices))  # type: ignore[attr-defined]  # arrays there have it
     return (id(owner), n, *part)
 
 
