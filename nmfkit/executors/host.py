@@ -87,3 +87,6 @@ class AtOnce:
 
     def flush(self) -> None:
         """Nothing to do."""
+
+    def abandon(self) -> None:
+        """Nothing to do."""

@@ -246,12 +246,14 @@ class _Sweep:
         run = ShardRun(executor.source, *self._parts, proceeds=lambda: index <= self._last, done=done)
         try:
             with closing(self._blocks(blocks)) as given:
-                return run(given)
+                stats = run(given)
+            self._writer.flush()
+            return stats
         except BaseException:
             self.stop_from(index)
             raise
         finally:
-            self._writer.flush()  # after a failure, too: memory is not let go while rows are copied from it
+            self._writer.abandon()
 
     def _blocks(self, numbers: range) -> Generator[tuple[int, int, Block], None, None]:
         if self.data:

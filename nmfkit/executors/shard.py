@@ -50,10 +50,14 @@ class Writer(Protocol):
 
 
 class FlushedWriter(Writer, Protocol):
-    """A writer whose rows may be under way until it is flushed."""
+    """A writer whose rows may be under way until it is flushed, or abandoned where something has failed."""
 
     def flush(self) -> None:
-        """Wait for all rows that are under way."""
+        """Wait for all rows that are under way, and hand them on."""
+        ...
+
+    def abandon(self) -> None:
+        """Wait for all rows that are under way, and hand on none."""
         ...
 
 

@@ -217,9 +217,12 @@ def run_shard(errand: Errand, index: int, blocks: Bounds, rows: RowStore | None)
             source, place.enter(errand.step.open()), there, place.enter(errand.shared.open()), to, errand.tile_rows,
             proceeds=_wanted(), done=telling.block,
         )  # fmt: skip
-        with closing(_blocks(errand, place, blocks, reading, there, telling)) as given:
-            stats = run(given)
-        to.flush()
+        try:
+            with closing(_blocks(errand, place, blocks, reading, there, telling)) as given:
+                stats = run(given)
+            to.flush()
+        finally:
+            to.abandon()
         stats = place.leave(stats)
     for generation in errand.discard:
         for _, lo, _ in blocks:

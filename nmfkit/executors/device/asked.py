@@ -27,6 +27,8 @@ class GpuAsked:
         """The GPU of this process, or all that keeps it from computing on one."""
         reasons = missing(self.memory)
         free = None if reasons else free_bytes()
+        if free is None and not reasons:
+            reasons = ["the GPU could be used a moment ago and cannot now; nvidia-smi shows what state it is in"]
         return (None if free is None else Gpu(free, _identity())), reasons
 
 

@@ -124,14 +124,13 @@ class OnDevice:
                     ahead.append((bound[1], bound[2], self._ask(bound, reader, coming, pool)))
                 if not ahead:
                     return
-                lo, hi, asked = ahead.popleft()
+                lo, hi, asked = ahead[0]  # it stays there until it is done, to be let go with the others
                 staged = self._arrived(asked.result() if isinstance(asked, Future) else asked)
                 if rows is not None and staged.rows:
                     rows.brought = (lo, hi, staged.rows)
-                try:
-                    yield lo, hi, staged.block
-                finally:
-                    self._ring.free(staged)
+                yield lo, hi, staged.block
+                ahead.popleft()
+                self._ring.free(staged)
         finally:
             self._let_go(ahead)
 
@@ -155,7 +154,7 @@ class OnDevice:
         index, lo, hi = bound
         with self.active():
             block = self._kept(index, lo, hi, reader)
-            beside = {} if rows is None else rows.store.read(lo, hi)
+            beside = {} if rows is None else rows.away(lo, hi)
             if isinstance(block, Staged):
                 if not beside:
                     return block

@@ -74,20 +74,30 @@ class RowsThere:
     def read(self, lo: int, hi: int) -> Rows:
         """The rows `lo` … `hi` of every factor, on the device."""
         if self.brought is not None and self.brought[:2] == (lo, hi):
-            return self.brought[2]
-        return self._read(self.store, lo, hi)
+            return {**_there(self.store, lo, hi), **self.brought[2]}
+        return {**_there(self.store, lo, hi), **self.place.enter(self.away(lo, hi))}
+
+    def away(self, lo: int, hi: int) -> Rows:
+        """Those of the rows `lo` … `hi` that are to be brought, on the host."""
+        return {name: f for name, f in _away(self.store, lo, hi).items() if f is not None}
 
     def part(self, lo: int, hi: int) -> RowsThere:
         """Those of a part of the store."""
         return RowsThere(self.store.part(lo, hi), self.place)
 
-    def _read(self, store: RowStore, lo: int, hi: int) -> Rows:
-        if isinstance(store, Beside):
-            return {**self._read(store.one, lo, hi), **self._read(store.other, lo, hi)}
-        if isinstance(store, DeviceRows):
-            return store.there(lo, hi)
-        rows: Rows = self.place.enter(store.read(lo, hi))
-        return rows
+
+def _there(store: RowStore, lo: int, hi: int) -> Rows:
+    """The rows that are on the device."""
+    if isinstance(store, Beside):
+        return {**_there(store.one, lo, hi), **_there(store.other, lo, hi)}
+    return store.there(lo, hi) if isinstance(store, DeviceRows) else {}
+
+
+def _away(store: RowStore, lo: int, hi: int) -> dict[str, Array | None]:
+    """The rows that are on the host, by factor; None for a factor whose last rows are on the device."""
+    if isinstance(store, Beside):
+        return {**_away(store.one, lo, hi), **_away(store.other, lo, hi)}
+    return dict.fromkeys(store.factors) if isinstance(store, DeviceRows) else {**store.read(lo, hi)}
 
 
 class Arriving:
@@ -102,6 +112,9 @@ class Arriving:
         self._writer.write(lo, self._place.enter(rows))
 
     def flush(self) -> None:
+        """Nothing is under way."""
+
+    def abandon(self) -> None:
         """Nothing is under way."""
 
 
@@ -134,9 +147,16 @@ class Returning:
             self._arrived()
 
     def flush(self) -> None:
-        """Wait for all rows that are under way."""
+        """Wait for all rows that are under way, and hand them on."""
         while self._under_way:
             self._arrived()
+
+    def abandon(self) -> None:
+        """Wait for all rows that are under way, and hand on none: memory is not let go while they are copied to it."""
+        while self._under_way:
+            mark, _ = self._under_way.popleft()
+            if mark is not None:
+                self._runtime.settle(mark)
 
     def _begun(self, array: Array) -> Array:
         target = self._runtime.pinned(array.nbytes).view(array.dtype).reshape(array.shape)

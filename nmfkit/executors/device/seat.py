@@ -19,6 +19,7 @@ class Seat:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken: tuple[str, DevicePlan, OnDevice] | None = None
+        self._ended: set[str] = set()
 
     @contextmanager
     def place(self, run: str, plan: DevicePlan | None) -> Iterator[Place]:
@@ -31,14 +32,21 @@ class Seat:
                 self._leave()
                 self._taken = run, plan, OnDevice(device_here(plan.memory), plan)
             place = self._taken[2]
-            with place.active():
-                yield place
+            try:
+                with place.active():
+                    yield place
+            finally:
+                if run in self._ended:  # while the task was at it
+                    self._ended.discard(run)
+                    self._leave()
 
     def forget(self, run: str) -> None:
-        """Give back what the fit has left; not while a task computes, and then the next fit does."""
+        """Give back what the fit has left; where a task computes, at its end."""
+        self._ended.add(run)
         if not self._lock.acquire(blocking=False):
             return
         try:
+            self._ended.discard(run)
             if self._taken is not None and self._taken[0] == run:
                 self._leave()
         finally:

@@ -4,7 +4,7 @@
 // INDEX = int, int64
 
 // The new w ≥ 0 for Σ −x ln(ŷ + (w′ − w) h) + linear w′ + ½ l2 w′², from Σ x h/ŷ and Σ x (h/ŷ)²; never a worse one.
-DEVICE double coordinate_step(double w, double linear, double first, double second, double l2) {
+INLINE double coordinate_step(double w, double linear, double first, double second, double l2) {
     const double slope = linear + l2 * w - first;
     if (slope < 0) {
         const double mean = second / first, b = (linear + l2 * w) * mean + l2;

@@ -5,7 +5,7 @@
 #define MOST static_cast<REAL>(sizeof(REAL) == 4 ? 3.4028234663852886e+38 : 1.7976931348623157e+308)
 
 // x ln(x/ŷ) − x, which is 0 where x is; a quotient out of range has a logarithm all the same.
-DEVICE double kl_term(REAL x, REAL y) {
+INLINE double kl_term(REAL x, REAL y) {
     const REAL ratio = x / y;
     const double v = widened(x);
     if (v == 0) return 0;
@@ -28,7 +28,7 @@ KERNEL kl_split(const REAL *x, REAL *y, double *parts, int64 size, double least)
 }
 
 // d_β(x, ŷ) by its parts, where one of the two is infinite.
-DEVICE double beta_parts(double x, double y, double beta) {
+INLINE double beta_parts(double x, double y, double beta) {
     const double mixed = x > 0 ? x * pow(y, beta - 1) : 0;
     return (pow(x, beta) + (beta - 1) * pow(y, beta) - beta * mixed) / (beta * (beta - 1));
 }
@@ -49,7 +49,7 @@ APART double beta_exact(double x, double y, double beta) {
 // The powers whose terms are products, quotients and square roots. A term has its double zero at x = ŷ split off, which
 // nothing then cancels against.
 struct ItakuraSaito {
-    static DEVICE_MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
+    static MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
         const REAL inverse = 1 / y, ratio = x * inverse;
         pos = inverse;
         neg = ratio * inverse;
@@ -58,7 +58,7 @@ struct ItakuraSaito {
 };
 
 struct Half {  // 2 (√ŷ − √x)² / √ŷ
-    static DEVICE_MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
+    static MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
         const REAL root = sqrt(y), inverse = 1 / root, gap = root - sqrt(x);
         pos = inverse;
         neg = x * inverse * inverse * inverse;
@@ -67,7 +67,7 @@ struct Half {  // 2 (√ŷ − √x)² / √ŷ
 };
 
 struct ThreeHalves {  // ⅔ (√ŷ − √x)² (√ŷ + 2 √x)
-    static DEVICE_MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
+    static MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
         const REAL root = sqrt(y), other = sqrt(x), gap = root - other;
         pos = root;
         neg = x / root;
@@ -76,7 +76,7 @@ struct ThreeHalves {  // ⅔ (√ŷ − √x)² (√ŷ + 2 √x)
 };
 
 struct MinusOne {  // ½ (1 − x/ŷ)² / x
-    static DEVICE_MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
+    static MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
         const REAL inverse = 1 / y, ratio = x * inverse, gap = 1 - ratio;
         pos = inverse * inverse;
         neg = ratio * inverse * inverse;
@@ -85,7 +85,7 @@ struct MinusOne {  // ½ (1 − x/ŷ)² / x
 };
 
 struct Three {  // (ŷ − x)² (2 ŷ + x) / 6
-    static DEVICE_MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
+    static MEMBER double term(REAL x, REAL y, double, REAL &pos, REAL &neg) {
         const REAL gap = y - x;
         pos = y * y;
         neg = x * y;
@@ -94,10 +94,10 @@ struct Three {  // (ŷ − x)² (2 ŷ + x) / 6
 };
 
 // Powers of numbers in the range of REAL: of single precision logarithms in double lose nothing.
-DEVICE double power_of(double a, double p) { return sizeof(REAL) == 4 ? exp(p * log(a)) : pow(a, p); }
+INLINE double power_of(double a, double p) { return sizeof(REAL) == 4 ? exp(p * log(a)) : pow(a, p); }
 
 struct General {
-    static DEVICE_MEMBER double term(REAL x, REAL y, double beta, REAL &pos, REAL &neg) {
+    static MEMBER double term(REAL x, REAL y, double beta, REAL &pos, REAL &neg) {
         const double v = x, fit = y, power = power_of(fit, beta - 1);
         pos = static_cast<REAL>(power);
         neg = static_cast<REAL>(v * power / fit);
@@ -116,14 +116,14 @@ APART double anywhere(REAL x, REAL y, double beta, REAL floor, REAL &pos, REAL &
 
 // One entry: by the kind's own formula where x and ŷ are so far from the ends that x/ŷ is normal.
 template <class Kind>
-DEVICE double beta_entry(REAL x, REAL y, double beta, REAL floor, REAL least, REAL most, REAL &pos, REAL &neg) {
+INLINE double beta_entry(REAL x, REAL y, double beta, REAL floor, REAL least, REAL most, REAL &pos, REAL &neg) {
     const bool known = x >= least || (beta > 0 && widened(x) == 0);
     const bool plain = known && y >= floor && y >= least && y <= most && x <= y * most;
     return plain ? Kind::term(x, y, beta, pos, neg) : anywhere(x, y, beta, floor, pos, neg);
 }
 
 template <class Kind>
-DEVICE void beta_split(
+INLINE void beta_split(
     const REAL *x, const REAL *y, REAL *pos, REAL *neg, double *parts, int64 size, double beta, double floor, double least
 ) {
     const REAL low = static_cast<REAL>(least), high = static_cast<REAL>(1 / least);
@@ -149,8 +149,8 @@ KERNEL beta_minus_one(BETA_ARGUMENTS) { beta_split<MinusOne>(x, y, pos, neg, par
 KERNEL beta_three(BETA_ARGUMENTS) { beta_split<Three>(x, y, pos, neg, parts, size, beta, floor, least); }
 KERNEL beta_general(BETA_ARGUMENTS) { beta_split<General>(x, y, pos, neg, parts, size, beta, floor, least); }
 
-DEVICE double lower(double a, double b) { return a < b || a != a ? a : b; }
-DEVICE double higher(double a, double b) { return a > b || a != a ? a : b; }
+INLINE double lower(double a, double b) { return a < b || a != a ? a : b; }
+INLINE double higher(double a, double b) { return a > b || a != a ? a : b; }
 
 // Of each row: its sum, squares, number of entries other than 0, smallest and largest entry. A warp a row.
 KERNEL row_totals(

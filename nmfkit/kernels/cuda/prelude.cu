@@ -3,8 +3,8 @@
 typedef long long int64;
 
 #define KERNEL extern "C" __global__ void
-#define DEVICE static __device__ __forceinline__
-#define DEVICE_MEMBER __device__ __forceinline__
+#define INLINE static __device__ __forceinline__
+#define MEMBER __device__ __forceinline__
 #define APART static __device__ __noinline__  // what is seldom called takes no registers elsewhere
 #define LANES 32
 #define ALL_LANES 0xffffffffu
@@ -22,20 +22,20 @@ typedef long long int64;
     T *name = reinterpret_cast<T *>(dynamic_shared)
 #endif
 
-DEVICE int64 thread_number() { return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x; }
-DEVICE int64 thread_count() { return static_cast<int64>(gridDim.x) * blockDim.x; }
-DEVICE int lane() { return static_cast<int>(threadIdx.x) % LANES; }
-DEVICE int64 warp_number() { return thread_number() / LANES; }
-DEVICE int64 warp_count() { return thread_count() / LANES; }
+INLINE int64 thread_number() { return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x; }
+INLINE int64 thread_count() { return static_cast<int64>(gridDim.x) * blockDim.x; }
+INLINE int lane() { return static_cast<int>(threadIdx.x) % LANES; }
+INLINE int64 warp_number() { return thread_number() / LANES; }
+INLINE int64 warp_count() { return thread_count() / LANES; }
 
 // The sum over the lanes of a warp, in all of them; every lane must come here.
-DEVICE double warp_sum(double x) {
+INLINE double warp_sum(double x) {
     for (int step = LANES / 2; step > 0; step /= 2) x += __shfl_xor_sync(ALL_LANES, x, step);
     return x;
 }
 
 // The sum over the threads of a block, in its first; every thread must come here, and a block is whole warps.
-DEVICE double block_sum(double x) {
+INLINE double block_sum(double x) {
     __shared__ double parts[LANES];
     const int warps = static_cast<int>(blockDim.x) / LANES;
     x = warp_sum(x);
@@ -46,8 +46,8 @@ DEVICE double block_sum(double x) {
 }
 
 // The same in double, subnormal numbers too, which single precision takes for zeros where it is compiled to.
-DEVICE double widened(double x) { return x; }
-DEVICE double widened(float x) {
+INLINE double widened(double x) { return x; }
+INLINE double widened(float x) {
     const int bits = __float_as_int(x), size = bits & 0x7fffffff;
     if (size >= 0x00800000 || size == 0) return x;
     return (bits < 0 ? -size : size) * 1.401298464324817e-45;
@@ -55,6 +55,6 @@ DEVICE double widened(float x) {
 
 // Maximum and minimum that let what is no number through, as NumPy's do.
 template <class T>
-DEVICE T at_least(T x, T low) { return x < low ? low : x; }
+INLINE T at_least(T x, T low) { return x < low ? low : x; }
 template <class T>
-DEVICE T at_most(T x, T high) { return x > high ? high : x; }
+INLINE T at_most(T x, T high) { return x > high ? high : x; }

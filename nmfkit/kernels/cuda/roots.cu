@@ -4,12 +4,12 @@
 
 // numerator / denominator of nonnegative numbers; 0 / 0 is 1 (nothing pulls), n / 0 is huge.
 template <class T>
-DEVICE T quotient(T numerator, T denominator, T tiny) {
+INLINE T quotient(T numerator, T denominator, T tiny) {
     return denominator > 0 || numerator > 0 ? numerator / at_least(denominator, tiny) : 1;
 }
 
 // t from s = t^spacing, at most e^reach.
-DEVICE REAL unspaced(REAL s, double spacing, double ceiling, double most) {
+INLINE REAL unspaced(REAL s, double spacing, double ceiling, double most) {
     REAL t = s;
     if (spacing != 1) {
         const REAL kept = at_most(s, static_cast<REAL>(ceiling));
@@ -35,7 +35,7 @@ KERNEL power_root(
 }
 
 // The root s ≥ 0 of a s² + b s + c, without cancellation for either sign of b.
-DEVICE REAL quadratic(REAL a, REAL b, REAL c, REAL tiny) {
+INLINE REAL quadratic(REAL a, REAL b, REAL c, REAL tiny) {
     const REAL nothing = 0;
     REAL scale = at_least(at_least(fabs(a), fabs(b)), fabs(c));
     scale = scale > 0 ? scale : 1;  // squares then neither overflow nor vanish
@@ -61,13 +61,13 @@ KERNEL quadratic_root(
 }
 
 // One step of fourth order for y + ln y = q: Fritsch, Shafer & Crowley, Communications of the ACM 16(2), 1973.
-DEVICE double refined(double q, double y) {
+INLINE double refined(double q, double y) {
     const double a = 1 + y, r = (q - y - log(y)) / a, s = 2 * a * (1 + r * (2.0 / 3));
     return y * (1 + r * ((s - r) / (s - 2 * r)));
 }
 
 // The Wright omega function: y + ln y = q.
-DEVICE double omega(double q) {
+INLINE double omega(double q) {
     if (q < -50) return exp(q);
     double y;
     if (q < -2) {
@@ -83,7 +83,7 @@ DEVICE double omega(double q) {
 }
 
 // The t with slope − pull/t + weight ln t = 0; where the weight is nothing beside the others, that of the others.
-DEVICE double tied(double weight, double slope, double pull, double reach, double negligible) {
+INLINE double tied(double weight, double slope, double pull, double reach, double negligible) {
     const double tiny = 2.2250738585072014e-308;
     const double size = at_least(fabs(slope), pull);
     if (!(weight > negligible * size))

@@ -9,7 +9,7 @@ struct Work {
 };
 
 // The entries that are set, in ascending order in `places`; how many.
-DEVICE int listed(const int *set, int *places, int rank) {
+INLINE int listed(const int *set, int *places, int rank) {
     int count = 0;
     for (int lo = 0; lo < rank; lo += LANES) {
         const int k = lo + lane();
@@ -23,7 +23,7 @@ DEVICE int listed(const int *set, int *places, int rank) {
 }
 
 // The Cholesky factor of the rows and columns of q at `places`, and one over its diagonal.
-DEVICE void factor(const double *q, const Work &w, int count, int rank) {
+INLINE void factor(const double *q, const Work &w, int count, int rank) {
     for (int j = 0; j < count; j++) {
         FOR_LANES(i, j, count) {
             double rest = q[static_cast<int64>(w.places[i]) * rank + w.places[j]];
@@ -39,7 +39,7 @@ DEVICE void factor(const double *q, const Work &w, int count, int rank) {
 }
 
 // The solution of the factored system, in `right`; `values` is used up.
-DEVICE void solve(const Work &w, int count, int rank) {
+INLINE void solve(const Work &w, int count, int rank) {
     for (int j = 0; j < count; j++) {
         const double y = w.right[j] * w.inverse[j];
         if (lane() == 0) w.values[j] = y;
@@ -55,7 +55,7 @@ DEVICE void solve(const Work &w, int count, int rank) {
 }
 
 // The minimiser with all but the passive entries 0, in `values` and at the places in `right`; the number of places.
-DEVICE int minimise(const double *q, const double *c, const Work &w, int rank) {
+INLINE int minimise(const double *q, const double *c, const Work &w, int rank) {
     const int count = listed(w.passive, w.places, rank);
     FOR_LANES(i, 0, count) w.right[i] = c[w.places[i]];
     __syncwarp();
@@ -69,7 +69,7 @@ DEVICE int minimise(const double *q, const double *c, const Work &w, int rank) {
 }
 
 // How many entries or slopes are negative, which, and the last of them.
-DEVICE int marked(const double *q, const double *c, const Work &w, int places, int rank, double slack, int &last) {
+INLINE int marked(const double *q, const double *c, const Work &w, int places, int rank, double slack, int &last) {
     double size = 0;
     FOR_LANES(i, 0, places) size += fabs(w.right[i]);
     size = warp_sum(size);
@@ -95,7 +95,7 @@ DEVICE int marked(const double *q, const double *c, const Work &w, int places, i
 }
 
 // One row from its start to the minimiser; whether it has got there in `most` exchanges.
-DEVICE bool descend(
+INLINE bool descend(
     const double *q, const double *c, double *x, const Work &w, int rank, int64 most, double slack, int64 patience
 ) {
     int64 fewest = rank + 1, left = patience;

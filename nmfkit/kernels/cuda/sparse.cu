@@ -14,7 +14,7 @@
 #define RUN 32
 
 // The row that stores entry `p`: the last one that begins at or before it.
-DEVICE int64 row_at(const int64 *indptr, int64 rows, int64 p) {
+INLINE int64 row_at(const int64 *indptr, int64 rows, int64 p) {
     int64 low = 0, high = rows;
     while (high - low > 1) {
         const int64 middle = low + (high - low) / 2;
@@ -25,7 +25,7 @@ DEVICE int64 row_at(const int64 *indptr, int64 rows, int64 p) {
 }
 
 // ⟨u[row], v[column]⟩ at the entries lo … hi, the first of them in `row` or later; `group` lanes share an entry.
-DEVICE void inner_products(const INDEX *indices, const int64 *indptr, int64 lo, int64 hi, int64 row, int group,
+INLINE void inner_products(const INDEX *indices, const int64 *indptr, int64 lo, int64 hi, int64 row, int group,
                            const REAL *u, const REAL *v, int64 r, REAL *out) {
     const int member = lane() % group, groups = LANES / group;
     for (int64 from = lo + lane() / group; from - lane() / group < hi; from += AT_ONCE * groups) {
@@ -66,7 +66,7 @@ struct Walk {
 };
 
 template <int STRIPES>
-DEVICE Walk<STRIPES> begin(const int64 *indptr, int64 rows, int64 number, int64 chunk, int64 entries) {
+INLINE Walk<STRIPES> begin(const int64 *indptr, int64 rows, int64 number, int64 chunk, int64 entries) {
     Walk<STRIPES> walk = {};
     walk.chunk = number;
     walk.lo = number * chunk;
@@ -81,7 +81,7 @@ DEVICE Walk<STRIPES> begin(const int64 *indptr, int64 rows, int64 number, int64 
 // Writes the sums: to `out` if the row lies in this chunk, else to the chunk's first part, or to its second for a row
 // that begins here.
 template <int STRIPES>
-DEVICE void finish(Walk<STRIPES> &walk, const int64 *indptr, int64 base, int64 r, REAL *out, double *parts) {
+INLINE void finish(Walk<STRIPES> &walk, const int64 *indptr, int64 base, int64 r, REAL *out, double *parts) {
     const bool begins = indptr[walk.row] >= walk.lo, whole = begins && walk.end <= walk.hi;
 #pragma unroll
     for (int t = 0; t < STRIPES; t++) {
@@ -94,7 +94,7 @@ DEVICE void finish(Walk<STRIPES> &walk, const int64 *indptr, int64 base, int64 r
 
 // Adds the entries from … to of one row.
 template <int STRIPES>
-DEVICE void add(Walk<STRIPES> &walk, const REAL *values, const INDEX *places, const INDEX *order, int64 from, int64 to,
+INLINE void add(Walk<STRIPES> &walk, const REAL *values, const INDEX *places, const INDEX *order, int64 from, int64 to,
                 const REAL *b, int64 base, int64 r) {
     REAL part[STRIPES] = {};
 #pragma unroll 4
@@ -113,7 +113,7 @@ DEVICE void add(Walk<STRIPES> &walk, const REAL *values, const INDEX *places, co
 
 // Adds the entries from … to, of whatever rows, and finishes the rows that end before `to`.
 template <int STRIPES>
-DEVICE void add_rows(Walk<STRIPES> &walk, const REAL *values, const INDEX *places, const INDEX *order,
+INLINE void add_rows(Walk<STRIPES> &walk, const REAL *values, const INDEX *places, const INDEX *order,
                      const int64 *indptr, int64 from, int64 to, const REAL *b, int64 base, int64 r, REAL *out,
                      double *parts) {
     while (from < to) {
@@ -134,7 +134,7 @@ DEVICE void add_rows(Walk<STRIPES> &walk, const REAL *values, const INDEX *place
 #define PRODUCT_GIVEN values, places, order, indptr, rows, entries, chunk, chunks, b, r, out, parts
 
 template <int STRIPES>
-DEVICE void row_sums(PRODUCT_TAKES) {
+INLINE void row_sums(PRODUCT_TAKES) {
     const int64 base = warp_number() / chunks * (STRIPES * LANES);
     Walk<STRIPES> walk = begin<STRIPES>(indptr, rows, warp_number() % chunks, chunk, entries);
     if (walk.lo >= walk.hi || base >= r) return;
@@ -163,7 +163,7 @@ KERNEL join(const int64 *indptr, int64 rows, int64 entries, int64 chunk, int64 r
 }
 
 // x ln(x/ŷ) − x, with x/ŷ in the place of ŷ.
-DEVICE double kl_term(REAL x, REAL &y, REAL floor, double tiny) {
+INLINE double kl_term(REAL x, REAL &y, REAL floor, double tiny) {
     const double v = static_cast<double>(x), quotient = v / static_cast<double>(y);
     y = x / at_least(y, floor);
     return x == 0 ? 0.0 : v * log(at_least(quotient, tiny)) - v;
@@ -176,7 +176,7 @@ DEVICE double kl_term(REAL x, REAL &y, REAL floor, double tiny) {
 #define KL_GIVEN values, indices, indptr, rows, entries, chunk, group, w, v, r, floor, tiny, ratio, value, left, parts
 
 template <int STRIPES>
-DEVICE void kl_chunk(KL_TAKES) {
+INLINE void kl_chunk(KL_TAKES) {
     Walk<STRIPES> walk = begin<STRIPES>(indptr, rows, warp_number(), chunk, entries);
     if (walk.lo >= walk.hi) return;
     double sum = 0;

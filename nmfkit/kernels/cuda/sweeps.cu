@@ -8,7 +8,7 @@ struct alignas(16) Four {
 };
 
 // rest −= (columns k … k + STEP of Q) · the columns lo … hi of this row.
-DEVICE void subtract(REAL *rest, const REAL *q, const REAL *own, int64 k, int64 lo, int64 hi, int64 padded, int64 width) {
+INLINE void subtract(REAL *rest, const REAL *q, const REAL *own, int64 k, int64 lo, int64 hi, int64 padded, int64 width) {
 #pragma unroll 4
     for (int64 j = lo; j < hi; j++) {
         const REAL v = own[j * width];
@@ -23,7 +23,7 @@ DEVICE void subtract(REAL *rest, const REAL *q, const REAL *own, int64 k, int64 
 }
 
 // Columns k … k + STEP of one row, one after the other; `target` is that of column k.
-DEVICE void sweep_step(
+INLINE void sweep_step(
     REAL *own, const REAL *q, const REAL *target, int64 k, int64 rank, int64 padded, int64 width, REAL tiny
 ) {
     const int count = static_cast<int>(rank - k < STEP ? rank - k : STEP);

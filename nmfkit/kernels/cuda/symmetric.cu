@@ -7,7 +7,7 @@
 #define POLISH 3
 
 // The x ≥ 0 with the least x⁴/4 + a x²/2 + b x: a root of x³ + a x + b, or 0.
-DEVICE double quartic_minimum(double a, double b) {
+INLINE double quartic_minimum(double a, double b) {
     if (a >= 0 && b >= 0) return 0;
     const double inside = a * a * a / 27 + b * b / 4;
     double x;
@@ -26,7 +26,7 @@ DEVICE double quartic_minimum(double a, double b) {
 }
 
 // One row of A h in `product`; the return value is a_ii, in all lanes.
-DEVICE double multiply(const REAL *values, const INDEX *indices, int64 lo, int64 hi, int64 row, const double *h,
+INLINE double multiply(const REAL *values, const INDEX *indices, int64 lo, int64 hi, int64 row, const double *h,
                        int64 r, double *product) {
     FOR_LANES(k, 0, r) {
         double sum = 0;
@@ -40,14 +40,14 @@ DEVICE double multiply(const REAL *values, const INDEX *indices, int64 lo, int64
     return warp_sum(own);
 }
 
-DEVICE double inner_product(const double *a, const double *b, int64 r) {
+INLINE double inner_product(const double *a, const double *b, int64 r) {
     double sum = 0;
     FOR_LANES(k, 0, r) sum += a[k] * b[k];
     return warp_sum(sum);
 }
 
 // Steps in the entries of one row `h`, with `gram` kept up; `product` is the row of A h before the first.
-DEVICE void move(double *h, double *gram, const double *product, double own, int64 r) {
+INLINE void move(double *h, double *gram, const double *product, double own, int64 r) {
     double norm = inner_product(h, h, r);
     for (int64 j = 0; j < r; j++) {
         double *slopes = gram + j * r;
