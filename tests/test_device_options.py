@@ -217,8 +217,8 @@ def test_a_broken_cupy_is_told_with_its_error(machine, monkeypatch, error):
     [
         ({"device": "tpu"}, "device 'tpu' is unknown; there are cpu and gpu"),
         ({"device": 0}, "device 0 is unknown"),
-        ({"device_memory": "2GiB"}, "device_memory is that of a GPU"),
-        ({"device": "cpu", "device_memory": "2GiB"}, "device_memory is that of a GPU"),
+        ({"device_memory": "2GiB"}, "device_memory goes with device gpu"),
+        ({"device": "cpu", "device_memory": "2GiB"}, "device_memory goes with device gpu"),
         ({"device": "gpu", "device_memory": "much"}, "device_memory 'much' is not a size"),
         ({"device": "gpu", "device_memory": -1}, "device_memory -1 is not a size"),
     ],
@@ -260,6 +260,9 @@ def test_options_come_from_a_file(tmp_path):
     (tmp_path / "a.toml").write_text("device = 1\n")
     done = run("explain", "sample:digits", "--rank", 2, "--config", tmp_path / "a.toml")
     assert "device is 1, and a text in quotes is needed" in done.stderr
+    (tmp_path / "a.toml").write_text('device = "gpu"\ndevice-memory = "2GiB"\n')
+    done = run("explain", "sample:digits", "--rank", 2, "--config", tmp_path / "a.toml", "--device", "cpu")
+    assert (done.exit_code, "GPU" in done.stdout) == (0, False)
 
 
 def test_commands_that_compute_take_them():
@@ -320,7 +323,7 @@ def test_estimators_take_the_options(without):
         NMF(2, device="gpu", workers=3).partial_fit(x)
     with pytest.raises(GpuError, match=REFUSED):
         SymNMF(2, affinity="cosine", device="gpu").fit(x)
-    with pytest.raises(ValueError, match="device_memory is that of a GPU"):
+    with pytest.raises(ValueError, match="device_memory goes with device gpu"):
         estimator("deep-nmf")(device_memory="1GiB").fit(x)
 
 
@@ -348,14 +351,14 @@ def test_what_crosses_over_is_what_does_not_stay(without):
     assert "all of it stays there" in "\n".join(roomy.lines())
     assert tight.plan.sent_per_sweep > 0
     assert tight.seconds == tight.plan.sent_per_sweep / BANDWIDTH
-    assert "stay there, the rest passes through" in "\n".join(tight.lines())
+    assert "stay there,\n                   the rest passes through" in "\n".join(tight.lines())
     assert "at 20 GB/s, assumed" in tight.lines()[-1]
 
 
 def test_the_memory_is_said_to_be_what_it_is(machine):
     machine(None)
-    assert "assumed" in planned((100, 10), GIB).lines()[0]
-    assert "assumed" not in planned((100, 10), GIB, device_memory=GIB).lines()[0]
+    assert "(assumed" in planned((100, 10), GIB).lines()[1]
+    assert "(assumed" not in planned((100, 10), GIB, device_memory=GIB).lines()[1]
     machine(cupy_of())
     assert "most of what is free" in planned((100, 10), GIB).lines()[0]
 

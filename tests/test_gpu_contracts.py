@@ -43,6 +43,7 @@ def on_gpu(contract):
 
 ELSEWHERE = (
     "test_a_resumed_fit_is_the_uninterrupted_one",
+    "test_fits_on_a_device",
     "test_pickles",
     "test_runs_on_a_device",
     "test_the_problem_is_text",

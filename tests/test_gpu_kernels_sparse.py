@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -300,11 +301,11 @@ def test_long_rows_and_columns_keep_their_precision(launch, monkeypatch):
 
 
 @pytest.fixture
-def kept(monkeypatch):
+def kept():
     """What is kept of this test's patterns, and of no other's."""
-    monkeypatch.setattr(pattern, "_kept", pattern._Kept())
-    monkeypatch.setattr(pattern, "_most", pattern.KEPT)
-    return pattern._kept.entries
+    own = pattern.Kept()
+    with pattern.keeping(own):
+        yield own
 
 
 def turned(launch, indices, indptr, n):
@@ -325,10 +326,10 @@ def test_a_pattern_is_turned_once_while_its_block_lives(launch, kept):
     q = there(p)
     first = pattern.turned(launch, *q.pattern, p.n)
     assert pattern.turned(launch, *q.pattern, p.n) is first
-    assert len(kept) == 1
+    assert len(kept.entries) == 1
     del q
     gc.collect()
-    assert not kept
+    assert not kept.entries
 
 
 def test_no_pattern_is_taken_for_another(launch, kept):
@@ -338,7 +339,7 @@ def test_no_pattern_is_taken_for_another(launch, kept):
         q = there(p)
         for _ in range(2):
             same(sparse.csr_tdot(launch, *q.parts, p.n, q.w), reference.csr_tdot(*p.parts, p.n, p.w), np.float64)
-            assert len(kept) == 1
+            assert len(kept.entries) == 1
 
 
 def test_rows_that_differ_in_empty_ones_are_told_apart(launch, kept):
@@ -350,16 +351,36 @@ def test_rows_that_differ_in_empty_ones_are_told_apart(launch, kept):
     assert sparse.csr_tdot(launch, values, indices, to_device(np.array([0, 1, 3, 3])), 4, to_device(w)).shape == (4, 1)
 
 
-def test_what_is_kept_is_bounded(launch, kept, monkeypatch):
+def test_what_is_kept_is_bounded(launch, kept):
     blocks = [there(problem(30, 5, 1, seed=seed)) for seed in range(4)]
     one = pattern._bytes(pattern.turned(launch, *blocks[0].pattern, 5))
-    pattern.keep(int(2.5 * one))
+    kept.most = int(2.5 * one)
     for _ in range(2):
         for q in blocks:
             p = Problem(*map(to_host, (*q.parts,)), 5, to_host(q.w), to_host(q.h))
             same(sparse.csr_tdot(launch, *q.parts, 5, q.w), reference.csr_tdot(*p.parts, 5, p.w), np.float64)
-            assert sum(map(pattern._size, kept.values())) <= 2.5 * one
-    assert len(kept) == 2
+            assert sum(map(pattern._size, kept.entries.values())) <= 2.5 * one
+    assert len(kept.entries) == 2
+
+
+def test_patterns_belong_to_whoever_keeps_them_and_to_one_thread(launch):
+    q = there(problem(30, 5, 1))
+    mine, other = pattern.Kept(), pattern.Kept()
+    with pattern.keeping(mine):
+        first = pattern.turned(launch, *q.pattern, 5)
+        with pytest.raises(KeyError), pattern.keeping(other):
+            assert pattern.turned(launch, *q.pattern, 5) is not first
+            raise KeyError
+        assert pattern.turned(launch, *q.pattern, 5) is first
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(pattern.turned, launch, *q.pattern, 5).result() is not first
+    assert [len(kept.entries) for kept in (mine, other)] == [1, 1]
+    mine.drop()
+    assert not mine.entries
+    assert other.entries
+    del q
+    gc.collect()
+    assert not other.entries
 
 
 def test_parts_of_an_array_are_known_by_their_place_and_live_as_long_as_it():

@@ -146,6 +146,8 @@ def _pairs(given: Any, what: str, faults: list[str]) -> dict[str, str]:
 
 def _merged(file: dict[str, Any], flags: dict[str, Any], faults: list[str]) -> dict[str, Any]:
     given = {**file, **flags}
+    if flags.get("device") == "cpu" and "device_memory" not in flags:
+        given.pop("device_memory", None)  # that of the GPU which the file asks for
     for name in ("model_options", "storage_options"):
         given[name] = {**file.get(name, {}), **flags.get(name, {})}
     for name in ("reg_w", "reg_h"):

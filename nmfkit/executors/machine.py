@@ -137,8 +137,9 @@ class Machine:
         return software()
 
     def threads_of_worker(self) -> int:
-        """Threads of each local worker that is to be started."""
-        return self.threads_per_worker or max(1, available_threads() // max(1, self.workers or 1))
+        """Threads of each local worker that is to be started: one, where it is to give a GPU its work."""
+        shared_out = 1 if self.on_gpu else max(1, available_threads() // max(1, self.workers or 1))
+        return self.threads_per_worker or shared_out
 
 
 def here(options: MachineOptions) -> MachineOptions:
@@ -185,7 +186,7 @@ def _device_faults(given: Mapping[str, Any]) -> list[str]:
     if device not in DEVICES:
         return [f"device {device!r} is unknown; there are {' and '.join(DEVICES)}"]
     if device != "gpu" and "device_memory" in given:
-        return ["device_memory is that of a GPU, and the work is done on processors; add device gpu, or leave it out"]
+        return ["device_memory goes with device gpu, which is not asked for; add that, or leave device_memory out"]
     return []
 
 

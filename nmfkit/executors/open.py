@@ -87,7 +87,7 @@ def spread(machine: Machine, *, out: str | os.PathLike[str] | None, watcher: Wat
 
     passport = Passport.of_here()
     with _staffed(machine, (out, None), watcher) as (client, blobs, _):
-        crew = inspect_crew(client, passport, None, blobs)
+        crew = inspect_crew(client, passport, None, blobs, machine)
         watcher.crew(crew)
         yield partial(each_on, client, passport)
 

@@ -172,6 +172,7 @@ def make_plan(
     shared_width: int | None = None,
     draws: bool = False,
     views: bool = False,
+    besides: int = 0,
 ) -> Plan:
     """Lay out a fit of factors of `width` columns in all, within `memory` bytes (None: half of what is free).
 
@@ -182,14 +183,15 @@ def make_plan(
     shards a sweep would like to go through one after the other, keeping the statistics of each (0: whole sweeps); it
     gets fewer where memory or blocks do not suffice. `reads` is how often a sweep goes through X.
 
-    With `workers`, memory and threads are those of each of them. With `layout`, that of an earlier plan is kept.
+    Of the memory, `besides` bytes are spoken for. With `workers`, memory and threads are those of each of them. With
+    `layout`, that of an earlier plan is kept.
     Raises `UsageError` when the shared factors and one block a thread do not fit.
     """
     m, n = source.shape
     itemsize = np.dtype(dtype).itemsize
     spread = max(1, workers)
     count = threads or available_threads()
-    budget = memory if memory is not None else free_memory() // 2
+    budget = (memory if memory is not None else free_memory() // 2) - besides
     # One H and its successor, float64 statistics of two halves for each thread, and the rule's temporaries.
     wide = shared_width or width
     statistics = 2 * wide * n * 8
@@ -227,13 +229,13 @@ def make_plan(
         in_flight += count * W_COPIES * max(hi - lo for lo, hi in bounds) * rows_width * itemsize
     left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
-        needed = budget - left + largest
+        needed = budget - left + largest + besides
         small = f"the memory budget of {size_text(budget)} is too small"
-        allow = f"allow --memory {size_text(needed)} or more"
+        allow = f"allow --memory {enough_text(needed)} or more"
         if workers:
-            needed = int((needed + WORKER_BASE) / WORKER_SHARE)
+            needed = worker_limit(needed)
             small = f"the memory of a worker is too small, {size_text(budget)} of it are left for a fit"
-            allow = f"give each {size_text(needed)} or more (--memory, and dask's own limit where that is lower)"
+            allow = f"give each {enough_text(needed)} or more (--memory, and dask's own limit where that is lower)"
         raise UsageError(
             f"{small}: the shared factors and statistics take {size_text(shared + count * statistics)} and {count} "
             f"thread(s) with blocks of {size_text(largest)} take {size_text(in_flight)}; {allow}, or convert the "
@@ -300,6 +302,11 @@ def _fan_in(threads: int, workers: int, statistics: int, memory: int) -> int:
 def worker_budget(limit: int) -> int:
     """What a plan may use of a worker's memory `limit`."""
     return max(0, int(WORKER_SHARE * limit) - WORKER_BASE)
+
+
+def worker_limit(budget: int) -> int:
+    """The memory of a worker of which a plan may use `budget`."""
+    return int((budget + WORKER_BASE) / WORKER_SHARE) + 2
 
 
 def source_bytes(source: Source) -> int:
@@ -371,6 +378,15 @@ def parse_size(text: str | int) -> int:
     if not match or match[2].lower() not in _UNITS:
         raise UsageError(f"{text!r} is not a size; write a number of bytes, or like 500MB or 2GiB")
     return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def enough_text(size: float) -> str:
+    """What `size_text` makes of a size, rounded up: whoever allows that much allows enough."""
+    text, shown = size_text(size), size
+    while parse_size(text) < size:
+        shown *= 1.01
+        text = size_text(shown)
+    return text
 
 
 def size_text(size: float) -> str:

@@ -57,38 +57,41 @@ class Transfer:
         """For people."""
         p = self.plan
         where = "on the GPU" if p.rows_resident else "on the host, sent along with the blocks"
-        each = [f"                   one each for {self.workers:,} workers, and this is one of them"]
         return [
-            f"  GPU              {size_text(p.memory)} of its memory{self._told_basis()}",
-            *(each if self.workers > 1 else []),
-            f"    shared         factors and statistics, {size_text(p.shared_bytes)}",
-            f"    W              {size_text(p.rows_bytes // max(1, self.workers))} {where}",
-            f"    X              {self._kept()}",
-            f"    a step         temporaries of at most {size_text(p.step_bytes)}",
-            f"  moved per sweep  {self._moved()}",
+            *_told("  GPU", *self._there()),
+            *_told("    shared", f"factors and statistics, {size_text(p.shared_bytes)}"),
+            *_told("    W", f"{size_text(p.rows_bytes // max(1, self.workers))} {where}"),
+            *_told("    X", *self._kept()),
+            *_told("    a step", f"temporaries of at most {size_text(p.step_bytes)}"),
+            *_told("  moved per sweep", *self._moved()),
         ]
 
-    def _told_basis(self) -> str:
-        return {
-            GIVEN: "",
-            FREE: ", most of what is free",
-            ASSUMED: " (assumed, as there is none to ask: see --device-memory)",
-        }[self.basis]
+    def _there(self) -> list[str]:
+        lines = [f"{size_text(self.plan.memory)} of its memory"]
+        if self.basis == FREE:
+            lines[0] += ", most of what is free"
+        elif self.basis == ASSUMED:
+            lines.append("(assumed, as there is none to ask: see --device-memory)")
+        if self.workers > 1:
+            lines.append(f"one each for {self.workers:,} workers, and this is one of them")
+        return lines
 
-    def _kept(self) -> str:
+    def _kept(self) -> list[str]:
         p = self.plan
         if p.resident:
-            return f"all of it stays there, {size_text(p.cache_bytes)}"
-        kept = f"{size_text(p.cache_bytes)} of {size_text(self.source_bytes)} stay there, the rest passes through "
-        return f"{kept}{p.slots} buffers of {size_text(p.slot_bytes)}"
+            return [f"all of it stays there, {size_text(p.cache_bytes)}"]
+        return [
+            f"{size_text(p.cache_bytes)} of {size_text(self.source_bytes)} stay there,",
+            f"the rest passes through {p.slots} buffers of {size_text(p.slot_bytes)}",
+        ]
 
-    def _moved(self) -> str:
+    def _moved(self) -> list[str]:
         sent, returned = self.plan.sent_per_sweep, self.plan.returned_per_sweep
         if not sent and not returned:
-            return "nothing: X goes to the GPU once, and W stays there"
+            return ["nothing: X goes to the GPU once, and W stays there"]
         back = f", {size_text(returned)} back" if returned else ""
-        rate = f"at {BANDWIDTH / 1e9:.0f} GB/s, assumed of PCIe 4.0 × 16"
-        return f"{size_text(sent)} to the GPU{back}: {_seconds_text(self.seconds)} or more {rate}"
+        rate = f"{BANDWIDTH / 1e9:.0f} GB/s, assumed of PCIe 4.0 × 16"
+        return [f"{size_text(sent)} to the GPU{back}:", f"{_seconds_text(self.seconds)} or more at {rate}"]
 
 
 def foreseen(source: Source, resolved: Resolved, machine: Machine) -> Plan:
@@ -108,6 +111,11 @@ def _basis(machine: Machine) -> str:
         return GIVEN
     told = not machine.is_here and not machine.workers
     return FREE if told or free_bytes() is not None else ASSUMED
+
+
+def _told(name: str, *texts: str) -> list[str]:
+    """Lines of a name and what is told of it."""
+    return [f"{head:<19}{text}" for head, text in zip([name, *[""] * len(texts)], texts, strict=False)]
 
 
 def _seconds_text(seconds: float) -> str:

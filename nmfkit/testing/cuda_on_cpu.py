@@ -32,7 +32,7 @@ MARGIN = 64
 """Bytes on either side of a lent array."""
 MOST_THREADS = 1024
 """Threads that a block may have."""
-MOST_SHARED = 160 * 1024
+MOST_SHARED = 64 * 1024
 """Bytes of shared memory that a block may have on every GPU that the kernels are compiled for."""
 SCALARS: dict[str, tuple[type, Any]] = {"q": (int, ctypes.c_longlong), "d": (float, ctypes.c_double)}
 """The type of a number in Python, and what carries it, for each letter of a signature."""

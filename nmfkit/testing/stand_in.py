@@ -94,6 +94,10 @@ class _Back:
         """As the writer does."""
         self.writer.flush()
 
+    def abandon(self) -> None:
+        """As the writer does."""
+        self.writer.abandon()
+
 
 @dataclass(frozen=True)
 class Found:

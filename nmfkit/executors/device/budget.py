@@ -16,10 +16,12 @@ from nmfkit.executors.plan import (
     Layout,
     Plan,
     available_threads,
+    enough_text,
     free_memory,
     make_plan,
     size_text,
     source_bytes,
+    worker_limit,
 )
 from nmfkit.protocols import Source
 
@@ -123,12 +125,24 @@ class _Needs:
         """Rows of W that come along with a block of so many rows, where W is on the host."""
         return rows * self.rows_width * self.itemsize
 
-    def step(self, rows: int) -> int:
-        """Temporaries of a step on a block of so many rows."""
+    def most_rows(self, target: int) -> int:
+        """The rows that a block of `target` bytes has at most, as far as rows are alike."""
+        m = self.source.shape[0]
+        # Sources count 4 bytes for where a sparse row begins, of the 8 that these may take.
+        alike = self.x if self.source.nnz is None else self.x - 4 * m
+        return max(1, int(1.02 * m * target / max(1, alike)))
+
+    def block(self, rows: int, target: int) -> int:
+        """A block of so many rows; sparse ones have as many as `target` bytes hold, some few and some many."""
+        share = self.x * rows // max(1, self.source.shape[0])
+        return max(1, share if self.source.nnz is None else max(share, min(target, self.x)))
+
+    def step(self, rows: int, target: int) -> int:
+        """Temporaries of a step on a block of so many rows, or of `target` bytes."""
         m, n = self.source.shape
         made = SMALL + COPIES * rows * self.width * 8
         if self.source.nnz is not None:
-            stored = self.source.nnz * rows // max(1, m)
+            stored = max(self.source.nnz * rows // max(1, m), min(self.source.nnz, target // (self.itemsize + 4)))
             made += stored * (PATTERN + DENSE_COPIES * self.itemsize)
         if self.forms_product or (self.by_entry and self.source.nnz is None):
             made += DENSE_COPIES * rows * n * self.itemsize
@@ -154,7 +168,9 @@ def device_plan(
     """
     wanted = _wanted(source, needs, layout, workers)
     host = memory if memory is not None else free_memory() // 2
-    readers = _readers(wanted, device_memory, host, min(READERS, threads or available_threads()))
+    readers = _readers(
+        wanted, device_memory, host, READERS if workers else min(READERS, threads or available_threads())
+    )
     if layout is None:
         layout = _layout(wanted, device_memory, host, readers, needs, memory)
     target = layout.target
@@ -163,12 +179,13 @@ def device_plan(
     divided = _divided(wanted, device_memory, target, tallest, readers)
     staging = divided.pieces * divided.piece_bytes
     staging += 0 if source.resident else (readers - 1) * 3 * divided.block_bytes
-    _refuse_too_much(source, memory, staging)
+    _refuse_too_much(source, memory, staging, workers)
     groups = max(1, min(layout.groups, len(bounds)))
     plan = make_plan(
         source,
         **needs,
-        memory=None if memory is None else memory - staging,
+        memory=memory,
+        besides=0 if memory is None else staging,
         threads=1 if workers else readers,
         # One thread gives the device its work, in whole blocks: it is wide enough for them.
         layout=replace(layout, tile_rows=None, shards=max(layout.shards, groups), groups=groups),
@@ -231,17 +248,16 @@ def _wanted(source: Source, needs: dict[str, Any], layout: Layout | None, worker
 
 def _target(needs: _Needs, memory: int, host: int, readers: int) -> int:
     """The size of a block of which all that has to be there at once has room on both sides."""
-    m = needs.source.shape[0]
     parts = max(1, needs.workers) * (max(4, needs.groups) if needs.groups > 1 else 1)
     target = min(TARGET, max(needs.x // parts, LEAST))
     while target > LEAST:
-        rows = max(1, m * target // max(1, needs.x))
+        rows = needs.most_rows(target)
         beside = 0 if _rows_stay(needs, memory) else SLOTS * (needs.beside(rows) + 256)
-        there = needs.shared + needs.step(rows) + beside + _staying_rows(needs, memory)
+        there = needs.shared + needs.step(rows, target) + beside + _staying_rows(needs, memory)
         stays = there + needs.share + needs.pattern + MIB <= memory
         passes = target <= PASSING and there + SLOTS * (target + 8 * 256) <= memory
         here = (readers + 2) * min(PIECE, target) + (0 if needs.source.resident else 3 * readers * target)
-        if (stays or passes) and here <= 0.8 * (host - BASE):
+        if (stays or passes) and here <= 0.8 * (host - (0 if needs.workers else BASE)):
             break
         target //= 2
     return max(target, LEAST)
@@ -256,9 +272,8 @@ def _staying_rows(needs: _Needs, memory: int) -> int:
 
 
 def _divided(needs: _Needs, memory: int, target: int, tallest: int, readers: int) -> DevicePlan:
-    m = needs.source.shape[0]
-    block = max(1, needs.x * tallest // m) + 8 * 256
-    step = needs.step(tallest)
+    block = needs.block(tallest, target) + 8 * 256
+    step = needs.step(tallest, target)
     blocks = len(needs.source.bounds(target))
     whole = needs.share + blocks * 8 * 256
     for stays in (True, False) if _rows_stay(needs, memory) else (False,):
@@ -270,12 +285,12 @@ def _divided(needs: _Needs, memory: int, target: int, tallest: int, readers: int
         if left >= through:
             break
     if left < through:
-        enough = int(1.01 * (memory - left + through))  # what is written has three digits
+        enough = enough_text(memory - left + through)
         raise UsageError(
             f"{size_text(memory)} of the device's memory are too little: the shared factors and statistics take "
             f"{size_text(needs.shared)}, a step on a block of {size_text(block)} {size_text(step)}, and {SLOTS} such "
-            f"blocks {size_text(through)}; allow {size_text(enough)} or more (--device-memory), lower the rank, or "
-            "convert the matrix to smaller chunks"
+            f"blocks {size_text(through)}; allow {enough} or more (--device-memory), lower "
+            "the rank, or convert the matrix to smaller chunks"
         )
     per_entry = (whole + needs.pattern) / max(1, whole)
     cache = whole if resident else int((left - through) / per_entry)
@@ -301,11 +316,18 @@ def _divided(needs: _Needs, memory: int, target: int, tallest: int, readers: int
     )
 
 
-def _refuse_too_much(source: Source, memory: int | None, staging: int) -> None:
-    if memory is None or staging + BASE <= memory:
+def _refuse_too_much(source: Source, memory: int | None, staging: int, workers: int) -> None:
+    base = 0 if workers else BASE  # what is left of a worker's memory is for a fit alone
+    if memory is None or staging + base <= memory:
         return
+    needed = f"{size_text(staging)} are needed for blocks of {source.uri} on their way to the device"
+    if workers:
+        raise UsageError(
+            f"the memory of a worker is too small, {size_text(memory)} of it are left for a fit: {needed}; give each "
+            f"{enough_text(worker_limit(2 * staging))} or more (--memory, and dask's own limit where that is lower), "
+            "or convert the matrix to smaller chunks"
+        )
     raise UsageError(
-        f"the memory budget of {size_text(memory)} is too small: {size_text(staging)} are needed for blocks of "
-        f"{source.uri} on their way to the device, and {size_text(BASE)} for the program; allow --memory "
-        f"{size_text(staging + 2 * BASE)} or more, or convert the matrix to smaller chunks"
+        f"the memory budget of {size_text(memory)} is too small: {needed}, and {size_text(BASE)} for the program; "
+        f"allow --memory {enough_text(staging + 2 * BASE)} or more, or convert the matrix to smaller chunks"
     )

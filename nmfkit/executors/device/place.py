@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -33,7 +33,7 @@ class OnDevice:
     def __init__(self, runtime: Runtime, plan: DevicePlan) -> None:
         self.runtime, self.plan = runtime, plan
         self._without_arrays: Any = None
-        self._kept_before = pattern.keep(plan.pattern_bytes)
+        self._patterns = pattern.Kept(plan.pattern_bytes)
         with self.active():
             self._staging = Staging(runtime, plan.pieces, plan.piece_bytes)
             self._ring = Ring(runtime, self._staging, plan.slots, plan.slot_bytes)
@@ -44,9 +44,11 @@ class OnDevice:
         """Numbers of rows enter where all blocks stay on the device."""
         return self.enter if self.plan.resident else None
 
-    def active(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def active(self) -> Iterator[None]:
         """Within it, the calling thread computes on the device."""
-        return self.runtime.active()
+        with self.runtime.active(), pattern.keeping(self._patterns):
+            yield
 
     def threads(self, plan: Plan) -> int:
         """One gives the device its work."""
@@ -182,9 +184,9 @@ class OnDevice:
 
     def close(self) -> None:
         """Give the memory of blocks back, once nothing is computed on them."""
-        pattern.keep(self._kept_before)
         with self.active():
             self._staging.settle()
             self.runtime.settle(self.runtime.mark())
+            self._patterns.drop()
             self._ring.close()
             self._residence.close()

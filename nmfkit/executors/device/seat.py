@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from nmfkit.executors.device.budget import DevicePlan
 from nmfkit.executors.device.place import OnDevice
@@ -19,6 +20,7 @@ class Seat:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken: tuple[str, DevicePlan, OnDevice] | None = None
+        self._last: Any = None
         self._ended: set[str] = set()
 
     @contextmanager
@@ -27,32 +29,45 @@ class Seat:
         if plan is None:
             yield Host()
             return
-        with self._lock:
-            if self._taken is None or self._taken[:2] != (run, plan):
-                self._leave()
-                self._taken = run, plan, OnDevice(device_here(plan.memory), plan)
-            place = self._taken[2]
+        try:
+            with self._lock, self._in_turn(run, plan) as place:
+                yield place
+        finally:
+            self._clear()  # the fit may have ended while the task was at it
+
+    @contextmanager
+    def _in_turn(self, run: str, plan: DevicePlan) -> Iterator[OnDevice]:
+        """The place of a fit, for one task of it: what the last one computed there, this one may use."""
+        if self._taken is None or self._taken[:2] != (run, plan):
+            self._leave()
+            self._taken = run, plan, OnDevice(device_here(plan.memory), plan)
+        place = self._taken[2]
+        with place.active():
+            if self._last is not None:
+                place.runtime.wait(None, self._last)
             try:
-                with place.active():
-                    yield place
+                yield place
             finally:
-                if run in self._ended:  # while the task was at it
-                    self._ended.discard(run)
-                    self._leave()
+                self._last = place.runtime.mark()
 
     def forget(self, run: str) -> None:
         """Give back what the fit has left; where a task computes, at its end."""
         self._ended.add(run)
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            self._ended.discard(run)
-            if self._taken is not None and self._taken[0] == run:
-                self._leave()
-        finally:
-            self._lock.release()
+        self._clear()
+
+    def _clear(self) -> None:
+        """Give back what fits that have ended have left, unless a task computes, which does so after it."""
+        # Looked at again once the lock is free: who has found it taken leaves the rest to the one who had it.
+        while self._ended and self._lock.acquire(blocking=False):
+            try:
+                ended = set(self._ended)
+                if self._taken is not None and self._taken[0] in ended:
+                    self._leave()
+                self._ended -= ended
+            finally:
+                self._lock.release()
 
     def _leave(self) -> None:
-        taken, self._taken = self._taken, None
+        taken, self._taken, self._last = self._taken, None, None
         if taken is not None:
             taken[2].close()

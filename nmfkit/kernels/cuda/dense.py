@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def beta_split(launch: Launch, x: Array, y: Array, beta: float, pos: Array, neg:
     parts = _parts(pos, threads)
     least = math.sqrt(float(np.finfo(dtype).tiny))
     numbers = pos.size, float(beta), floor_for(dtype, max(2.0 - beta, 1.0)), least
-    with written(pos) as p, written(neg) as n:
+    with written(pos) as p, written(neg, dtype) as n:
         fit = p if pos is y else ready(y, dtype)
         kernel = f"beta_{SPECIAL.get(beta, 'general')}"
         launch("dense", kernel, threads, BLOCK, ready(x, dtype), fit, p, n, parts, *numbers, REAL=c_type(dtype))
@@ -43,7 +44,8 @@ def beta_split(launch: Launch, x: Array, y: Array, beta: float, pos: Array, neg:
 
 def totals(launch: Launch, x: Array) -> tuple[Array, Array, float, int, float, float]:
     """Row sums, column sums, Σ x², number of entries other than 0, smallest and largest entry, in float64."""
-    (rows, n), x, real = x.shape, ready(x), c_type(x.dtype)
+    (rows, n), x = x.shape, ready(x, None if x.dtype.kind == "f" else np.float64)
+    real = c_type(x.dtype)
     sums, squares, low, high = (np.empty_like(x, shape=(rows,), dtype=np.float64) for _ in range(4))
     counts = np.empty_like(x, shape=(rows,), dtype=np.int64)
     by_row = x, sums, squares, counts, low, high, rows, n
@@ -62,16 +64,18 @@ def _column_sums(launch: Launch, x: Array, real: str) -> Array:
 
 
 def folded_scores(launch: Launch, x: Array, mean: Array, inverse: Array, clip: float, y: Array) -> None:
-    """`y` (rows, 2n), contiguous, becomes [max(z, 0), max(−z, 0)] of z = (x − mean) inverse, at most `clip`."""
+    """`y` (rows, 2n) becomes [max(z, 0), max(−z, 0)] of z = (x − mean) inverse, at most `clip`."""
     (rows, n), dtype = x.shape, x.dtype
-    data = ready(x), ready(mean, dtype), ready(inverse, dtype), y, rows, n, float(clip)
-    launch("dense", "folded_scores", strided(rows * WARP), BLOCK, *data, REAL=c_type(dtype))
+    numbers = ready(x), ready(mean, dtype), ready(inverse, dtype)
+    with written(y) as scores:
+        data = *numbers, scores, rows, n, float(clip)
+        launch("dense", "folded_scores", strided(rows * WARP), BLOCK, *data, REAL=c_type(dtype))
 
 
 @contextmanager
-def written(a: Array) -> Iterator[Array]:
-    """The entries of `a` in one contiguous run, to be written to: `a` itself, or a copy that is copied back."""
-    own = ready(a)
+def written(a: Array, dtype: Any = None) -> Iterator[Array]:
+    """The entries of `a`, contiguous and of the dtype, to be written to: `a` itself, or a copy that is copied back."""
+    own = ready(a, dtype)
     yield own
     if own is not a:
         a[...] = own

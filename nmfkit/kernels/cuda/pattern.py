@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +26,7 @@ LEAST = 128
 NARROW = 2**31
 """Entries and rows, fewer than which are numbered by int32."""
 KEPT = 2**35
-"""Bytes that may be kept for each thread, unless told otherwise: a plan for blocks that stay counts these."""
+"""Bytes that may be kept unless told otherwise: a plan for blocks that stay counts these."""
 
 
 class Turned(NamedTuple):
@@ -42,25 +44,42 @@ class _Entry:
     turned: Turned
 
 
-class _Kept(threading.local):
-    """By thread, as each has a queue of its own on the GPU, and what one has in its queue is no other's to read."""
-
-    def __init__(self) -> None:
-        self.entries: dict[tuple[int, ...], _Entry] = {}
-
-
-_most = KEPT
-_kept = _Kept()
-
-
-def keep(most: int) -> int:
-    """Let turned patterns take `most` bytes on the GPU, for each thread; what they might before is returned.
+class Kept:
+    """Turned patterns that take at most `most` bytes on the GPU.
 
     Those that come first stay, for sweeps take blocks in one order; a pattern beyond is made anew at each use.
     """
-    global _most
-    before, _most = _most, most
-    return before
+
+    def __init__(self, most: int = KEPT) -> None:
+        self.most = most
+        self.entries: dict[tuple[int, ...], _Entry] = {}
+
+    def drop(self) -> None:
+        """Give their memory back."""
+        self.entries.clear()
+
+
+class _Present(threading.local):
+    """By thread, as each has a queue of its own on the GPU, and what one has in its queue is no other's to read."""
+
+    def __init__(self) -> None:
+        self.kept = Kept()
+
+
+_present = _Present()
+
+
+@contextmanager
+def keeping(kept: Kept) -> Iterator[None]:
+    """Within it, the calling thread finds turned patterns in `kept`, and leaves them there.
+
+    A thread that comes after another there has waited for what that has computed.
+    """
+    before, _present.kept = _present.kept, kept
+    try:
+        yield
+    finally:
+        _present.kept = before
 
 
 def chunk_of(entries: int) -> int:
@@ -76,7 +95,7 @@ def warps(count: int) -> int:
 def turned(launch: Launch, indices: Array, indptr: Array, n: int) -> Turned:
     """The order of the entries by column, then by row: those of a block that stays are sorted once."""
     key = _key(indices, n)
-    found = _kept.entries.get(key)
+    found = _present.kept.entries.get(key)
     if found is None or found.indices() is not _owner(indices):
         return _remembered(key, indices, indptr, _sorted(launch, indices, indptr, n))
     if found.indptr() is indptr:
@@ -98,9 +117,9 @@ def _key(indices: Array, n: int) -> tuple[int, ...]:
 
 
 def _remembered(key: tuple[int, ...], indices: Array, indptr: Array, new: Turned) -> Turned:
-    entries = _kept.entries
+    kept, entries = _present.kept, _present.kept.entries
     entries.pop(key, None)
-    if sum(map(_size, list(entries.values()))) + _bytes(new) <= _most:
+    if sum(map(_size, list(entries.values()))) + _bytes(new) <= kept.most:
         # The collector may call this at any time and from any thread; popping is one step of the interpreter.
         gone = weakref.ref(_owner(indices), lambda _: entries.pop(key, None))
         entries[key] = _Entry(gone, weakref.ref(indptr), new)

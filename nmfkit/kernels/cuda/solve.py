@@ -8,8 +8,11 @@ from nmfkit.kernels.cuda import WARP, Array, ready
 from nmfkit.kernels.gpu import Launch
 from nmfkit.kernels.pivoting import PATIENCE, SLACK
 
-SHARED = 96 * 1024
-"""Bytes of the largest factor in shared memory; larger ones lie in memory, for fewer blocks."""
+SHARED = 64 * 1024
+"""Bytes of the largest factor in shared memory, which every GPU has: those of capability 7.5 have no more for a block.
+
+Larger ones lie in memory, for fewer blocks.
+"""
 BLOCKS, FEW_BLOCKS = 2**16, 1024
 
 

@@ -13,8 +13,11 @@ STEP = 8
 """Columns that the source sweeps at a time."""
 THREADS = (64, 32)
 """Rows of a tile; fewer where the tile would be too large."""
-SHARED = 96 * 1024
-"""Bytes of the largest tile in shared memory, which every GPU has; larger ones lie in memory, for fewer blocks."""
+SHARED = 64 * 1024
+"""Bytes of the largest tile in shared memory, which every GPU has: those of capability 7.5 have no more for a block.
+
+Larger ones lie in memory, for fewer blocks.
+"""
 FEW_BLOCKS = 256
 
 
