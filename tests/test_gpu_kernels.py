@@ -99,7 +99,7 @@ def test_losses_at_zeros_and_subnormal_numbers(beta, dtype):
     least = floor_for(np.dtype(dtype), max(2 - beta, 1.0))
     for v, at in itertools.product(np.array([0, tiny / 8, tiny, 1e-12, 1, 50], dtype), repeat=2):
         x, y, pos, neg = to_device([np.full((1, 3), entry, dtype) for entry in (v, at, 0, 0)])
-        value = kernels.kl_split(x, y) if beta == 1 else kernels.beta_split(x, y, beta, pos, neg)
+        value = float(kernels.kl_split(x, y) if beta == 1 else kernels.beta_split(x, y, beta, pos, neg))
         halves = to_host((y,) if beta == 1 else (pos, neg))
         assert not np.any(np.isnan(halves)), (v, at)
         expected, size = (3 * float(part) for part in exact(v, at, beta))
@@ -118,7 +118,7 @@ def test_losses_keep_what_is_no_number(beta, dtype, broken):
     arguments[broken][2, 5] = np.nan
     x, y = to_device(arguments)
     pos, neg = np.empty_like(y), y
-    value = kernels.kl_split(x, y) if beta == 1 else kernels.beta_split(x, y.copy(), beta, pos, neg)
+    value = float(kernels.kl_split(x, y) if beta == 1 else kernels.beta_split(x, y.copy(), beta, pos, neg))
     assert np.isnan(value)
     assert np.argwhere(np.isnan(to_host(neg))).tolist() == [[2, 5]]
 

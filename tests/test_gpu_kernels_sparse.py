@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import weakref
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from csr_problems import TOLERANCE, Problem, problem, same, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +19,6 @@ from nmfkit.testing.cuda_on_cpu import compiler, kernels_on_cpu
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
 
-TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 RANKS = [1, 31, 32, 33, 65, 130]
 DTYPES = [np.float32, np.float64]
 
@@ -33,45 +29,16 @@ def launch():
         yield own
 
 
+def kl_rows(launch, *given):
+    value, left, right = sparse.kl_rows(launch, *given)
+    return float(value), left, right
+
+
 @pytest.fixture(params=[1, 3, 128])
 def chunk(request, monkeypatch):
     """Entries of a chunk: few, for rows and columns to lie in many of them."""
     monkeypatch.setattr(pattern, "LEAST", request.param)
     return request.param
-
-
-@dataclass(frozen=True)
-class Problem:
-    values: np.ndarray
-    indices: np.ndarray
-    indptr: np.ndarray
-    n: int
-    w: np.ndarray
-    h: np.ndarray
-
-    @property
-    def parts(self):
-        return self.values, self.indices, self.indptr
-
-    @property
-    def pattern(self):
-        return self.indices, self.indptr
-
-
-def problem(rows, n, r, dtype=np.float64, seed=0, most=9, numbers=(np.int32, np.int32)):
-    """Rows of any length with columns in any order, some of them twice, and every third row empty."""
-    rng = np.random.default_rng([seed, rows, n, r])
-    counts = rng.integers(0, most, rows) * (np.arange(rows) % 3 != 1)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(numbers[1])
-    indices = rng.integers(0, n, indptr[-1]).astype(numbers[0])
-    values = (rng.gamma(1.0, size=len(indices)) * (rng.random(len(indices)) < 0.9)).astype(dtype)
-    return Problem(values, indices, indptr, n, rng.random((rows, r)).astype(dtype), rng.random((r, n)).astype(dtype))
-
-
-def same(found, expected, dtype):
-    found = to_host(found)
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 def products(launch, p):
@@ -93,10 +60,6 @@ def expected_products(p):
     )
 
 
-def there(p):
-    return Problem(*map(to_device, (p.values, p.indices, p.indptr)), p.n, to_device(p.w), to_device(p.h))
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("r", RANKS)
 def test_products_agree(launch, chunk, r, dtype):
@@ -111,7 +74,7 @@ def test_products_agree(launch, chunk, r, dtype):
 def test_kl_agrees(launch, chunk, r, dtype, sides):
     p = problem(11, 7, r, dtype, seed=1)
     q = there(p)
-    value, *halves = sparse.kl_rows(launch, *q.parts, q.w, q.h, *sides)
+    value, *halves = kl_rows(launch, *q.parts, q.w, q.h, *sides)
     expected, *wanted = reference.kl_rows(*p.parts, p.w, p.h, *sides)
     assert value == pytest.approx(expected, rel=TOLERANCE[dtype])
     for found, half in zip(halves, wanted, strict=True):
@@ -137,7 +100,7 @@ def test_products_of_any_shape_agree(launch, rows, n, r, most, chunk, seed):
         for found, expected in zip(products(launch, q), expected_products(p), strict=True):
             same(found, expected, np.float64)
         found, expected = (
-            sparse.kl_rows(launch, *q.parts, q.w, q.h, True, True),
+            kl_rows(launch, *q.parts, q.w, q.h, True, True),
             reference.kl_rows(*p.parts, p.w, p.h, True, True),
         )
         assert found[0] == pytest.approx(expected[0], rel=1e-9, abs=1e-9)
@@ -151,7 +114,7 @@ def test_any_integers_number_columns_and_ends(launch, chunk, numbers):
     for found, expected in zip(products(launch, there(p)), expected_products(p), strict=True):
         same(found, expected, np.float64)
     assert math.isclose(
-        sparse.kl_rows(launch, *there(p).parts, there(p).w, there(p).h, True, True)[0],
+        kl_rows(launch, *there(p).parts, there(p).w, there(p).h, True, True)[0],
         reference.kl_rows(*p.parts, p.w, p.h, False, False)[0],
     )
 
@@ -163,7 +126,7 @@ def test_mixed_precisions_and_turned_factors_give_the_wider_one(launch):
         same(found, expected, np.float64)
     mixed = Problem(p.values, p.indices, p.indptr, p.n, p.w.astype(np.float32), p.h)
     q = there(mixed)
-    _, a, g = sparse.kl_rows(launch, *q.parts, q.w, q.h, True, True)
+    _, a, g = kl_rows(launch, *q.parts, q.w, q.h, True, True)
     for found, expected in zip((a, g), reference.kl_rows(*mixed.parts, mixed.w, mixed.h, True, True)[1:], strict=True):
         same(found, expected, np.float64)
     same(
@@ -180,7 +143,7 @@ def test_nothing_stored_and_no_rows(launch):
         sampled, dot, tdot, dense = map(to_host, products(launch, q))
         assert [a.shape for a in (sampled, dot, tdot, dense)] == [(0,), (rows, 3), (5, 3), (rows, 5)]
         assert not any(a.any() for a in (dot, tdot, dense))
-        value, a, g = sparse.kl_rows(launch, *q.parts, q.w, q.h, True, True)
+        value, a, g = kl_rows(launch, *q.parts, q.w, q.h, True, True)
         assert (value, a.shape, g.shape) == (0, (rows, 3), (5, 3))
         stepped = coordinates.scd_rows(launch, *q.parts, q.w, q.h, to_device(p.h.sum(axis=1)), 2, 0.0, 0.0, 1e-3)
         assert (to_host(stepped) == 1e-3).all()
@@ -197,7 +160,7 @@ def test_zeros_and_what_is_no_number_count_as_in_the_reference(launch, values, f
     h = np.array([fits.draw(st.lists(AWKWARD, min_size=n, max_size=n))]).astype(dtype)
     parts = x, np.arange(n, dtype=np.int32), np.array([0, n])
     w = np.ones((1, 1), dtype)
-    value, a, g = sparse.kl_rows(launch, *map(to_device, parts), to_device(w), to_device(h), True, True)
+    value, a, g = kl_rows(launch, *map(to_device, parts), to_device(w), to_device(h), True, True)
     with np.errstate(all="ignore"):
         expected, left, right = reference.kl_rows(*parts, w, h, True, True)
         terms = np.abs(reference.kl_terms(x, h[0]))
@@ -207,8 +170,9 @@ def test_zeros_and_what_is_no_number_count_as_in_the_reference(launch, values, f
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("r", RANKS)
-@pytest.mark.parametrize(("l1", "l2", "floor"), [(0.0, 0.0, 0.0), (0.3, 0.2, 1e-3)])
+@pytest.mark.parametrize(
+    ("r", "l1", "l2", "floor"), [*((r, 0.3, 0.2, 1e-3) for r in RANKS), *((r, 0.0, 0.0, 0.0) for r in (1, 33))]
+)
 def test_coordinate_steps_agree(launch, r, dtype, l1, l2, floor):
     p = problem(7, 6, r, dtype, most=50)
     q, sums = there(p), p.h.sum(axis=1)
@@ -278,7 +242,7 @@ def test_every_kernel_repeats_to_the_bit(launch, chunk):
 
     def once():
         q = there(p)
-        value, a, g = sparse.kl_rows(launch, *q.parts, q.w, q.h, True, True)
+        value, a, g = kl_rows(launch, *q.parts, q.w, q.h, True, True)
         steps = coordinates.scd_rows(launch, *q.parts, q.w, q.h, to_device(p.h.sum(axis=1)), 2, 0.0, 0.0, 0.0)
         return [value, *map(to_host, (a, g, steps, *products(launch, q)))]
 
@@ -298,106 +262,3 @@ def test_long_rows_and_columns_keep_their_precision(launch, monkeypatch):
     column = sparse.csr_tdot(launch, *map(to_device, (x, *by_row)), 1, to_device(b))
     for found in (row, column):
         np.testing.assert_allclose(to_host(found)[0], expected, rtol=3e-7)
-
-
-@pytest.fixture
-def kept():
-    """What is kept of this test's patterns, and of no other's."""
-    own = pattern.Kept()
-    with pattern.keeping(own):
-        yield own
-
-
-def turned(launch, indices, indptr, n):
-    return [to_host(part) for part in pattern.turned(launch, indices, indptr, n)]
-
-
-def test_a_turned_pattern_lists_the_entries_by_column_and_row(launch, kept):
-    p = problem(30, 5, 1)
-    order, rows, starts = turned(launch, to_device(p.indices), to_device(p.indptr), p.n)
-    assert (np.diff(starts) == np.bincount(p.indices, minlength=5)).all()
-    assert (rows == reference.row_of_entry(p.indptr)[order]).all()
-    assert (order == np.lexsort((np.arange(len(order)), p.indices))).all()
-    assert order.dtype == rows.dtype == np.int32
-
-
-def test_a_pattern_is_turned_once_while_its_block_lives(launch, kept):
-    p = problem(30, 5, 1)
-    q = there(p)
-    first = pattern.turned(launch, *q.pattern, p.n)
-    assert pattern.turned(launch, *q.pattern, p.n) is first
-    assert len(kept.entries) == 1
-    del q
-    gc.collect()
-    assert not kept.entries
-
-
-def test_no_pattern_is_taken_for_another(launch, kept):
-    """Arrays come and go, so that addresses and identities come again."""
-    for seed in range(50):
-        p = problem(6, 4, 1, seed=seed)
-        q = there(p)
-        for _ in range(2):
-            same(sparse.csr_tdot(launch, *q.parts, p.n, q.w), reference.csr_tdot(*p.parts, p.n, p.w), np.float64)
-            assert len(kept.entries) == 1
-
-
-def test_rows_that_differ_in_empty_ones_are_told_apart(launch, kept):
-    indices, w = to_device(np.array([0, 1, 1], np.int32)), np.arange(3.0)[:, None]
-    values = to_device(np.ones(3))
-    for ends in ([0, 1, 3, 3], [0, 0, 1, 3], [0, 1, 3, 3]):
-        found = sparse.csr_tdot(launch, values, indices, to_device(np.array(ends)), 2, to_device(w))
-        same(found, reference.csr_tdot(np.ones(3), np.array([0, 1, 1]), np.array(ends), 2, w), np.float64)
-    assert sparse.csr_tdot(launch, values, indices, to_device(np.array([0, 1, 3, 3])), 4, to_device(w)).shape == (4, 1)
-
-
-def test_what_is_kept_is_bounded(launch, kept):
-    blocks = [there(problem(30, 5, 1, seed=seed)) for seed in range(4)]
-    one = pattern._bytes(pattern.turned(launch, *blocks[0].pattern, 5))
-    kept.most = int(2.5 * one)
-    for _ in range(2):
-        for q in blocks:
-            p = Problem(*map(to_host, (*q.parts,)), 5, to_host(q.w), to_host(q.h))
-            same(sparse.csr_tdot(launch, *q.parts, 5, q.w), reference.csr_tdot(*p.parts, 5, p.w), np.float64)
-            assert sum(map(pattern._size, kept.entries.values())) <= 2.5 * one
-    assert len(kept.entries) == 2
-
-
-def test_patterns_belong_to_whoever_keeps_them_and_to_one_thread(launch):
-    q = there(problem(30, 5, 1))
-    mine, other = pattern.Kept(), pattern.Kept()
-    with pattern.keeping(mine):
-        first = pattern.turned(launch, *q.pattern, 5)
-        with pytest.raises(KeyError), pattern.keeping(other):
-            assert pattern.turned(launch, *q.pattern, 5) is not first
-            raise KeyError
-        assert pattern.turned(launch, *q.pattern, 5) is first
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(pattern.turned, launch, *q.pattern, 5).result() is not first
-    assert [len(kept.entries) for kept in (mine, other)] == [1, 1]
-    mine.drop()
-    assert not mine.entries
-    assert other.entries
-    del q
-    gc.collect()
-    assert not other.entries
-
-
-def test_parts_of_an_array_are_known_by_their_place_and_live_as_long_as_it():
-    """Of CuPy's own class, which exists without a GPU; the addresses are made up."""
-    cupy = pytest.importorskip("cupy")
-    memory = cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(4096, 400, None, 0), 0)
-    whole = cupy.ndarray((10,), np.int32, memptr=memory)
-    parts = whole[:5], whole[5:], whole[:4]
-    assert len({pattern._key(part, 7) for part in (whole, *parts)}) == 4
-    assert pattern._key(whole[:5], 7) == pattern._key(parts[0], 7) != pattern._key(parts[0], 8)
-    assert all(pattern._owner(part) is whole for part in parts)
-    many = cupy.ndarray((400,), np.uint8, memptr=memory)  # memory that blocks pass through
-    passing = many[:40].view(np.int32)
-    assert pattern._owner(passing) is passing
-    gone = []
-    watch = weakref.ref(whole, gone.append)
-    del whole
-    assert not gone
-    del parts
-    assert gone == [watch]

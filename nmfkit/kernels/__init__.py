@@ -23,7 +23,7 @@ The reference (`reference.py`, `pivoting.py`, `symmetric.py`, `roots.py`) runs o
 reaches. On host arrays the versions of `cpu/` take over once the work outweighs compiling them; on arrays for which
 `gpu.py` knows who launches kernels its versions always do. Which one runs depends on sizes and kinds of arrays
 alone, so a fit repeats bit for bit. A caller that goes through its data in tiles says with `whole` how many rows they
-are tiles of.
+are tiles of. Of arrays that are elsewhere, a sum may be one without dimensions, which `float` makes a number.
 """
 
 from __future__ import annotations

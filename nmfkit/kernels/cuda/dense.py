@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nmfkit.kernels.cuda import BLOCK, WARP, Array, c_type, ready, strided
+from nmfkit.kernels.cuda import BLOCK, WARP, Array, c_type, ready, strided, summed
 from nmfkit.kernels.floors import floor_for
 from nmfkit.kernels.gpu import Launch
 
@@ -26,7 +26,7 @@ def kl_split(launch: Launch, x: Array, y: Array) -> float:
     with written(y) as ratio:
         data = ready(x, y.dtype), ratio, parts, y.size, floor_for(y.dtype, 1.0)
         launch("dense", "kl_split", threads, BLOCK, *data, REAL=c_type(y.dtype))
-    return float(np.sum(parts))
+    return summed(parts)
 
 
 def beta_split(launch: Launch, x: Array, y: Array, beta: float, pos: Array, neg: Array) -> float:
@@ -39,7 +39,7 @@ def beta_split(launch: Launch, x: Array, y: Array, beta: float, pos: Array, neg:
         fit = p if pos is y else ready(y, dtype)
         kernel = f"beta_{SPECIAL.get(beta, 'general')}"
         launch("dense", kernel, threads, BLOCK, ready(x, dtype), fit, p, n, parts, *numbers, REAL=c_type(dtype))
-    return float(np.sum(parts))
+    return summed(parts)
 
 
 def totals(launch: Launch, x: Array) -> tuple[Array, Array, float, int, float, float]:

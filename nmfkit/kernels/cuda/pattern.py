@@ -87,6 +87,11 @@ def chunk_of(entries: int) -> int:
     return max(LEAST, -(-entries // CHUNKS))
 
 
+def sums_bytes(entries: int, width: int) -> int:
+    """Bytes of the parts of sums, two for each chunk, of a product with a factor of `width` columns."""
+    return 2 * -(-entries // chunk_of(entries)) * width * 8
+
+
 def warps(count: int) -> int:
     """The threads of so many warps."""
     return WARP * count

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nmfkit.kernels.cuda import BLOCK, WARP, Array, c_type, ready
+from nmfkit.kernels.cuda import BLOCK, WARP, Array, c_type, ready, summed
 from nmfkit.kernels.cuda.pattern import chunk_of, turned, warps
 from nmfkit.kernels.floors import floor_for
 from nmfkit.kernels.gpu import Launch
@@ -90,7 +90,7 @@ def kl_rows(
     elif left:
         a = csr_dot(launch, ratio, indices, ends, columns)
     g = csr_tdot(launch, ratio, indices, indptr, h.shape[1], w) if right else None
-    return float(np.sum(value)), a, g
+    return summed(value), a, g
 
 
 def _product(launch: Launch, values: Array, places: Array, order: Array | None, ends: Array, b: Array) -> Array:

@@ -107,7 +107,7 @@ class KullbackLeibler:
 
     def value(self, x: Block, y: LowRank) -> float:
         """Σ x ln(x/ŷ) − x over stored entries, plus the sum of all ŷ, which the factors' sums give."""
-        return kl_value(x.values, y.at(x)) + y.sum()
+        return kl_value(x.values, y.at(x)) + float(y.sum())
 
     def pulled(self, x: Block, y: LowRank, *, left: bool, right: bool) -> Pulls:
         """Value and halves in one pass; ŷ is formed tile by tile, or entry by entry on x's pattern."""

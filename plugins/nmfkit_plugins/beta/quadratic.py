@@ -49,7 +49,8 @@ class QuadraticRule:
         """½ ⟨FᵀF, Q⟩ − ⟨F, C⟩: the loss without ½ Σ x², from the products at hand."""
         del term
         f = f.astype(np.float64, copy=False)  # rank columns only, and the two terms nearly cancel
-        return float(0.5 * np.sum((f.T @ f) * prepared) - np.sum(f * gathered))
+        value: float = 0.5 * np.sum((f.T @ f) * prepared) - np.sum(f * gathered)
+        return value
 
 
 def total(f: Array, prepared: Array, gathered: Array, penalty: Penalty) -> Gram:

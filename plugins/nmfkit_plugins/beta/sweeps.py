@@ -161,9 +161,13 @@ class WholeSweeps:
         return w, gathered
 
     def _value(self, here: Meeting, w: Array, gathered: Stats, shared: Shared) -> float:
-        if shared["from_residuals"]:
-            return float(here.loss.value(here.x, here.y))
-        return float(self.parts.rule.value(Term.of(here), w, shared["w.prepared"], gathered))
+        loss, rule = here.loss, self.parts.rule
+        value: float = (
+            loss.value(here.x, here.y)
+            if shared["from_residuals"]
+            else rule.value(Term.of(here), w, shared["w.prepared"], gathered)
+        )
+        return value
 
     def _both_at_once(self, x: Block, rows: Rows, shared: Shared) -> tuple[Rows, dict[str, Stats]]:
         loss, rule, h = self.parts.loss, self.parts.rule, shared["h"]
