@@ -55,30 +55,32 @@ class LowRank:
         sampled: Array = cached[1]
         return sampled
 
-    def sum(self) -> float:
-        """The sum of all entries, (1ᵀu)(v1), in float64."""
+    def total(self) -> Any:
+        """The sum of all entries, (1ᵀu)(v1), in float64, without dimensions: a number for whoever asks `float`."""
         column_sums = np.sum(self.u, axis=0, dtype=np.float64)
         row_sums = np.sum(self.v, axis=1, dtype=np.float64)
-        total: float = np.sum(column_sums * row_sums)  # not float(…): nobody need wait for it yet
-        return total
+        return np.sum(column_sums * row_sums)
+
+    def sum(self) -> float:
+        """The sum of all entries."""
+        return float(self.total())
 
     def sum_of_squares(self) -> float:
         """‖u v‖²_F = ⟨uᵀu, v vᵀ⟩, in float64, without the product."""
         u, v = self.u.astype(np.float64), self.v.astype(np.float64)
-        total: float = np.sum((u.T @ u) * (v @ v.T))
-        return total
+        return float(np.sum((u.T @ u) * (v @ v.T)))
 
     def sum_outside(self, x: Block) -> float:
         """The sum of the entries where `x` stores none, in float64; 0 for a dense block."""
         if not isinstance(x, CSR):
             return 0.0
-        return float(self.sum()) - float(np.sum(self.at(x), dtype=np.float64))
+        return self.sum() - float(np.sum(self.at(x), dtype=np.float64))
 
     def squares_outside(self, x: Block) -> float:
         """The sum of the squared entries where `x` stores none, in float64; 0 for a dense block."""
         if not isinstance(x, CSR):
             return 0.0
-        return float(self.sum_of_squares()) - float(np.sum(np.square(self.at(x)), dtype=np.float64))
+        return self.sum_of_squares() - float(np.sum(np.square(self.at(x)), dtype=np.float64))
 
     def ones(self) -> LowRank:
         """All ones in this shape, rank one."""

@@ -107,14 +107,14 @@ class KullbackLeibler:
 
     def value(self, x: Block, y: LowRank) -> float:
         """Σ x ln(x/ŷ) − x over stored entries, plus the sum of all ŷ, which the factors' sums give."""
-        return kl_value(x.values, y.at(x)) + float(y.sum())
+        return kl_value(x.values, y.at(x)) + y.sum()
 
     def pulled(self, x: Block, y: LowRank, *, left: bool, right: bool) -> Pulls:
         """Value and halves in one pass; ŷ is formed tile by tile, or entry by entry on x's pattern."""
         value, neg_w, neg_h = self._negative(x, y, left, right)
         # All rows of W are pulled alike; what H is pulled by adds up over blocks, so it keeps its form.
         return Pulls(
-            value + y.sum(),
+            value + y.total(),
             None if neg_w is None else Pulled(np.sum(y.v, axis=1)[None, :], neg_w),
             None if neg_h is None else Pulled(y.ones().T.dot(y.u), neg_h),
         )
