@@ -167,7 +167,8 @@ def stored(given, scratch):
     """The matrix in its store, made if it is not there yet."""
     from workload import write_matrix
 
-    from nmfkit.executors.plan import available_threads, parse_size
+    from nmfkit.executors.plan import parse_size
+    from nmfkit.executors.resources import available_threads
 
     path = (given.folder or scratch) / f"deep-{given.size}.zarr"
     if not path.exists():

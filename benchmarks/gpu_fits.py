@@ -19,7 +19,8 @@ from sweeps import Place, rate, shared_out
 from workload import read_alone, write_matrix
 
 import nmfkit
-from nmfkit.executors.plan import available_threads, parse_size, size_text
+from nmfkit.executors.plan import parse_size, size_text
+from nmfkit.executors.resources import available_threads
 from nmfkit.sources import open_source
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5")

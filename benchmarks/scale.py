@@ -39,7 +39,8 @@ from workload import BLOCK_ROWS, COLUMNS, write_matrix
 from nmfkit.errors import UsageError
 from nmfkit.executors.blobs import Blobs
 from nmfkit.executors.forecast import forecast
-from nmfkit.executors.plan import available_threads, parse_size, size_text
+from nmfkit.executors.plan import parse_size, size_text
+from nmfkit.executors.resources import available_threads
 from nmfkit.executors.worker import CACHE_SHARE
 from nmfkit.sources import open_source
 from nmfkit.sources.head import Head

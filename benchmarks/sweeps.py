@@ -19,7 +19,7 @@ from nmfkit.check import resolve
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.open import executing, local_plan
-from nmfkit.executors.plan import available_threads
+from nmfkit.executors.resources import available_threads
 from nmfkit.loop import Watcher
 from nmfkit.probe import survey
 from nmfkit.problem import Problem

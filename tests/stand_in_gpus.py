@@ -110,6 +110,10 @@ class Gpu:
         assert self._depth
         return array.get()
 
+    def give_back(self):
+        assert self._depth
+        assert not self.buffers
+
 
 def refuse_gone(value):
     """Raises where an array of a stand-in is in `value`, which leaves its worker."""

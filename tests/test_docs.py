@@ -33,6 +33,7 @@ OF_CNMF = {
     "--local-density-threshold", "--local-neighborhood-size", "--show-clustering",
 }  # fmt: skip
 OF_SLURM = {"--nodes", "--ntasks-per-node", "--cpus-per-task", "--gpus-per-node", "--mem", "--time"}
+OF_GPU_BENCHMARK = {"--check", "--rehearse", "--only", "--scale", "--cpu-sweeps", "--sweeps", "--size"}
 PLUGIN_PAGES = [name for name in PAGES if name.startswith("plugins/") and Path(name).stem in KINDS]
 
 
@@ -141,7 +142,7 @@ def test_no_option_is_made_up(page):
     if page in ("clusters.md", "gpu.md"):
         known |= {o for command in (scheduler, worker) for p in command.params for o in p.opts} | OF_SLURM
     if page == "gpu.md":
-        known |= {"--check", "--rehearse", "--gpus"}  # of benchmarks/gpu.py, and docker's
+        known |= OF_GPU_BENCHMARK | {"--gpus"}  # docker's
     assert sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) - known) == []
 
 

@@ -186,6 +186,64 @@ def test_folded_scores_are_the_references_to_the_bit(x, dtype, clip):
     np.testing.assert_array_equal(there, here)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_whole_numbers_are_added_up_as_in_the_reference(dtype):
+    x = np.random.default_rng(0).integers(-9, 9, (70, 5)).astype(dtype)
+    for found, expected in zip(called(dense.totals, x), reference.totals(x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+    y = np.ones((70, 5))
+    there, here = y.copy(), y.copy()
+    assert called(dense.kl_split, np.abs(x), there) == pytest.approx(reference.kl_split(np.abs(x), here))
+    np.testing.assert_array_equal(there, here)
+    with kernels_on_cpu():
+        some_left = x * (x > 3)
+        csr = some.sparse(some_left)
+        parts = [to_device(part) for part in (csr.values, csr.indices, csr.indptr)]
+        np.testing.assert_array_equal(to_host(kernels.csr_dense(*parts, 5)), some_left)
+        np.testing.assert_array_equal(to_host(kernels.csr_dot(*parts, 5, to_device(y[:5, :2]))), some_left @ y[:5, :2])
+
+
+def spread_out(a):
+    """Its numbers where other arrays would not have them: every other column of a wider array, and that."""
+    wide = np.full((a.shape[0], 2 * a.shape[1]), 7, a.dtype)
+    there = to_device(wide)
+    there[:, ::2] = to_device(a)
+    return there[:, ::2], there
+
+
+WRITTEN = {"kl_split": [1], "beta_split": [3, 4], "folded_scores": [4]}
+"""Numbers of the arguments that are written to."""
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_is_written_to_may_lie_anywhere(name):
+    here, arguments = everything()[name], everything()[name]
+    there = moved(arguments)
+    around = []
+    for i in WRITTEN[name]:
+        there[i], wide = spread_out(arguments[i])
+        around.append(wide)
+    expected = getattr(reference, name)(*here)
+    with kernels_on_cpu() as launch:
+        found = getattr(kernels, name)(*there)
+    assert launch.launched
+    np.testing.assert_allclose(float(found or 0), float(expected or 0), rtol=1e-12)
+    for i, wide in zip(WRITTEN[name], around, strict=True):
+        np.testing.assert_allclose(to_host(there[i]), here[i], rtol=1e-12)
+        assert (to_host(wide[:, 1::2]) == 7).all()
+
+
+def test_halves_may_be_of_other_precisions():
+    x, y, beta, *_ = everything(dtype=np.float32)["beta_split"]
+    kinds = [(np.float32, np.float64), (np.float64, np.float32)]
+    for one, other in kinds:
+        here, there = ([np.zeros(x.shape, one), np.zeros(x.shape, other)] for _ in range(2))
+        expected = reference.beta_split(x, y.copy(), beta, *here)
+        assert called(dense.beta_split, x, y, beta, *there) == pytest.approx(expected, rel=1e-5)
+        for found, wanted in zip(there, here, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
 # --- sweeps and least squares ---------------------------------------------------------------------------------------
 
 
@@ -222,6 +280,31 @@ def test_factors_in_memory_are_as_those_in_shared_memory(rank, monkeypatch):
     monkeypatch.setattr(solve, "FEW_BLOCKS", 2)
     assert called(solve.pivot, q, c, there, 200).all()
     np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_block_wants_more_shared_memory_than_every_gpu_has(dtype):
+    asked = []
+
+    def launch(*given, shared, **types):
+        asked.append(shared)
+
+    for rank in [*range(1, 200, 7), 252, 253, 504, 505, 800]:
+        f, q = to_device(np.ones((3, rank), dtype)), to_device(np.eye(rank, dtype=dtype))
+        sweeps.hals(launch, f, q, f, 1)
+        solve.pivot(launch, q, f, f, 1)
+    assert max(asked) <= 64 * 1024  # of compute capability 7.5, which has the least
+    assert max(asked) > 60 * 1024
+    assert min(asked) < 2048
+
+
+def test_a_minimiser_goes_to_where_its_start_was():
+    x, q, c = problem(5, 4)
+    here, there = x.copy(), np.asfortranarray(x)
+    for start in (here, there):
+        assert called(solve.pivot, q, c, start, 200).all()
+    np.testing.assert_array_equal(here, there)
+    assert (here != x).any()
 
 
 def test_a_block_goes_through_many_rows(monkeypatch):

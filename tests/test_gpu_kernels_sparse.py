@@ -193,6 +193,17 @@ def test_coordinate_steps_from_far_off_and_where_nothing_pulls(launch):
         same(found, reference.scd_rows(*given, 2, 0.0, 0.0, 0.0), np.float64)
 
 
+def test_coordinate_steps_where_nothing_fits(launch):
+    """ŷ = 0 at entries that are stored."""
+    p = problem(11, 7, 3)
+    w, h = p.w.copy(), p.h.copy()
+    w[::2], h[:, :3] = 0, 0
+    steps = 2, 0.1, 0.2, 0.0
+    found = coordinates.scd_rows(launch, *map(to_device, (*p.parts, w, h, h.sum(axis=1))), *steps)
+    with np.errstate(over="ignore"):
+        same(found, reference.scd_rows(*p.parts, w, h, h.sum(axis=1), *steps), np.float64)
+
+
 @given(x=some.matrices(), r=st.integers(1, 4), l1=st.sampled_from([0.0, 0.5]), data=st.data())
 @settings(deadline=None)
 def test_coordinate_steps_never_raise_the_objective(launch, x, r, l1, data):

@@ -209,16 +209,16 @@ def test_ratings_go_round(data_dir, tmp_path):
     [("long,repeats=sum", b"1,2,3\n"), ("edges", b"1 2 3\n"), ("documents", b"aa bb cc\n"), ("ldac", b"1 0:1\n")],
 )
 def test_archives_that_unpack_to_far_more_are_refused(tmp_path, monkeypatch, door, line):
-    from nmfkit.executors import plan
+    from nmfkit.executors import resources
 
     monkeypatch.setattr("nmfkit_plugins.files.lines.OFTEN", 2**18)
-    monkeypatch.setattr(plan, "free_memory", lambda: 2**20)
+    monkeypatch.setattr(resources, "free_memory", lambda: 2**20)
     path = tmp_path / "bomb.csv.gz" if door != "documents" else tmp_path / "bomb.txt.gz"
     path.write_bytes(gzip.compress(line * 2**19, 1))
     with pytest.raises(SourceError, match=r"bomb\..*: (what|a) .* takes .*, and 1\.0 MiB of memory are free"):
         open_source(f"{door}:{path}")
     path.write_bytes(gzip.compress(b"1" * 2**27, 1))
-    monkeypatch.setattr(plan, "free_memory", lambda: 2**40)
+    monkeypatch.setattr(resources, "free_memory", lambda: 2**40)
     with pytest.raises(SourceError, match=r"bomb\..*, line 1: more than 64 MiB without an end of line"):
         open_source(f"{door}:{path}")
 

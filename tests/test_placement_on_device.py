@@ -113,8 +113,11 @@ def test_rows_of_new_data_and_scores(place):
     assert_close(there[1].relative_error, here[1].relative_error, "the relative error", rtol=1e-10)
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("rule", ["mu", "hals", "incremental"])
+@pytest.mark.parametrize(
+    ("rule", "place"),
+    [*(("mu", place) for place in PLACES), *(("hals", place) for place in (RESIDENT, ROWS_AWAY)),
+     *(("incremental", place) for place in (STREAMED, APART))],
+)  # fmt: skip
 def test_a_resumed_fit_is_the_uninterrupted_one(tmp_path, place, rule):
     given = {"rank": 2, "rule": rule, "tol": 0, "threads": 1}
     out = tmp_path / "run.zarr"

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from reader_files import MAKERS, matrix
 
 from nmfkit.errors import DataError, SourceError, UsageError
-from nmfkit.executors import plan
+from nmfkit.executors import resources
 from nmfkit.registry import registry
 from nmfkit.sources import open_source
 
@@ -54,7 +54,7 @@ def bounded_memory():
 
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch):
-    monkeypatch.setattr(plan, "free_memory", lambda: FREE)
+    monkeypatch.setattr(resources, "free_memory", lambda: FREE)
 
 
 def refused_or_read(text, name, **given):

@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,15 +66,16 @@ class LocalExecutor:
         self._blas = threadpool_limits(1, "blas")
 
     def close(self) -> None:
-        """Stop the threads, drop the cache and the scratch files."""
-        for pool in (self._workers, self._readers):
-            if pool is not None:
-                pool.shutdown(wait=True, cancel_futures=True)
-        self._place.close()
-        self._reading.cache.drop()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-        self._blas.restore_original_limits()
+        """Stop the threads, drop the cache and the scratch files: each of these, whichever fails."""
+        with ExitStack() as last:
+            last.callback(self._blas.restore_original_limits)
+            if self._scratch is not None:
+                last.callback(self._scratch.cleanup)
+            last.callback(self._reading.cache.drop)
+            last.callback(self._place.close)
+            for pool in (self._readers, self._workers):  # the last comes first, for workers wait for what is read
+                if pool is not None:
+                    last.callback(pool.shutdown, wait=True, cancel_futures=True)
 
     def __enter__(self) -> LocalExecutor:
         return self

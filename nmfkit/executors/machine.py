@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict, cast
 
 from nmfkit.errors import UsageError
-from nmfkit.executors.plan import available_threads, parse_size
+from nmfkit.executors.plan import parse_size
+from nmfkit.executors.resources import available_threads
 
 DEVICES = ("cpu", "gpu")
 """What blocks may be worked on: the processors, or NVIDIA GPUs by way of CuPy."""

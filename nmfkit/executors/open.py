@@ -19,7 +19,8 @@ from nmfkit.executors.each import Each, serially
 from nmfkit.executors.local import LocalExecutor
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.place import Place
-from nmfkit.executors.plan import Layout, Plan, free_memory, make_plan, worker_budget
+from nmfkit.executors.plan import Layout, Plan, make_plan, worker_budget
+from nmfkit.executors.resources import free_memory
 from nmfkit.loop import Watcher, is_parted, is_phased
 from nmfkit.protocols import Draws, Executor, HasView, Model, Source, Wide
 from nmfkit.sketch import columns

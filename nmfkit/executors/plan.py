@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nmfkit.errors import UsageError
+from nmfkit.executors.refusal import TooLittle
+from nmfkit.executors.resources import available_threads, free_memory
 from nmfkit.protocols import Source
 from nmfkit.sources.observed import Observed
 
@@ -230,16 +230,23 @@ def make_plan(
     left = budget - shared - count * statistics - in_flight
     if left < 0 and memory is not None:
         needed = budget - left + largest + besides
-        small = f"the memory budget of {size_text(budget)} is too small"
-        allow = f"allow --memory {enough_text(needed)} or more"
+        takes = (
+            f"the shared factors and statistics take {size_text(shared + count * statistics)} and {count} thread(s) "
+            f"with blocks of {size_text(largest)} take {size_text(in_flight)}"
+        )
         if workers:
-            needed = worker_limit(needed)
-            small = f"the memory of a worker is too small, {size_text(budget)} of it are left for a fit"
-            allow = f"give each {enough_text(needed)} or more (--memory, and dask's own limit where that is lower)"
-        raise UsageError(
-            f"{small}: the shared factors and statistics take {size_text(shared + count * statistics)} and {count} "
-            f"thread(s) with blocks of {size_text(largest)} take {size_text(in_flight)}; {allow}, or convert the "
-            "matrix to smaller chunks"
+            raise UsageError(
+                f"the memory of a worker is too small, {size_text(budget)} of it are left for a fit: {takes}; give "
+                f"each {enough_text(worker_limit(needed))} or more (--memory, and dask's own limit where that is "
+                "lower), or convert the matrix to smaller chunks"
+            )
+        raise TooLittle(
+            lambda enough: (
+                f"the memory budget of {size_text(budget)} is too small: {takes}; allow --memory "
+                f"{enough_text(enough)} or more, or convert the matrix to smaller chunks"
+            ),
+            needed,
+            "memory",
         )
     rows_resident = not workers and (rows_bytes <= max(0, left) * 0.6 or memory is None)
     left -= rows_bytes if rows_resident else 0
@@ -338,27 +345,6 @@ def _shards(bounds: tuple[tuple[int, int], ...], count: int) -> tuple[range, ...
     """Contiguous runs of blocks, of about equal length: blocks of one source have about equal bytes."""
     edges = [round(i * len(bounds) / count) for i in range(count + 1)]
     return tuple(range(a, b) for a, b in pairwise(edges) if b > a)
-
-
-def available_threads() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
-def free_memory() -> int:
-    """Bytes of memory that could be had now, as far as the system tells; 4 GiB where it does not."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):
-        return 4 * 2**30
 
 
 _UNITS = {"": 1, "b": 1} | {

@@ -10,7 +10,8 @@ from nmfkit.executors.device.budget import DevicePlan, device_plan, memory_here
 from nmfkit.executors.device.missing import free_bytes
 from nmfkit.executors.machine import Machine
 from nmfkit.executors.open import _needs, local_plan
-from nmfkit.executors.plan import Plan, free_memory, size_text, worker_budget
+from nmfkit.executors.plan import Plan, size_text, worker_budget
+from nmfkit.executors.resources import free_memory
 from nmfkit.protocols import Source
 
 BANDWIDTH = 20e9

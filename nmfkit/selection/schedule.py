@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from nmfkit import kernels
 from nmfkit.executors.machine import Machine, here
 from nmfkit.executors.open import spread
-from nmfkit.executors.plan import MIB, available_threads, free_memory, source_bytes
+from nmfkit.executors.plan import MIB, source_bytes
+from nmfkit.executors.resources import available_threads, free_memory
 from nmfkit.loop import Watcher
 from nmfkit.protocols import Source
 from nmfkit.selection.job import Job, Setting, carry_out

@@ -48,12 +48,14 @@ def compiler() -> str | None:
 @contextmanager
 def kernels_on_cpu() -> Iterator[OnCPU]:
     """Within it kernels on stand-in arrays are launched on the CPU."""
-    own = OnCPU()
+    own, before = OnCPU(), LAUNCHERS.get(StrictArray)
     LAUNCHERS[StrictArray] = own
     try:
         yield own
     finally:
         del LAUNCHERS[StrictArray]
+        if before is not None:
+            LAUNCHERS[StrictArray] = before
 
 
 class OnCPU:

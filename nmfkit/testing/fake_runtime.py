@@ -206,6 +206,9 @@ class FakeRuntime:
             copy: Array = array._host.copy()
             return copy
 
+    def give_back(self) -> None:
+        """Nothing is kept for later."""
+
     # --- what tests ask for ---------------------------------------------------------------------------------
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,15 @@ from nmfkit.executors.plan import (
     MIB,
     Layout,
     Plan,
-    available_threads,
     enough_text,
-    free_memory,
     make_plan,
     size_text,
     source_bytes,
     worker_limit,
 )
+from nmfkit.executors.refusal import TooLittle, sufficing
+from nmfkit.executors.resources import available_threads, free_memory
+from nmfkit.kernels.cuda.pattern import sums_bytes
 from nmfkit.protocols import Source
 
 SHARE = 0.85
@@ -49,6 +51,8 @@ LOOK_COPIES = 2
 """Arrays of a dense block's shape, in float64, that looking at the data makes before anything is fitted."""
 PATTERN = 16
 """Bytes for each stored entry of a sparse block of what is kept of its transpose."""
+PRODUCTS = 2
+"""Products of a sparse block with a factor whose parts of sums are there at a time."""
 COPIES = 8
 """Copies of a block's rows of W, in float64 where they are sums, that a step makes."""
 
@@ -143,7 +147,7 @@ class _Needs:
         made = SMALL + COPIES * rows * self.width * 8
         if self.source.nnz is not None:
             stored = max(self.source.nnz * rows // max(1, m), min(self.source.nnz, target // (self.itemsize + 4)))
-            made += stored * (PATTERN + DENSE_COPIES * self.itemsize)
+            made += stored * (PATTERN + DENSE_COPIES * self.itemsize) + PRODUCTS * sums_bytes(stored, self.width)
         if self.forms_product or (self.by_entry and self.source.nnz is None):
             made += DENSE_COPIES * rows * n * self.itemsize
         elif self.source.nnz is None:
@@ -166,6 +170,20 @@ def device_plan(
     With `workers`, both are those of each of them, and the rows of W are where workers keep them. `needs` are those of
     `make_plan`. Raises `UsageError` where the shared factors and a block do not fit either.
     """
+    given = {"device_memory": device_memory, "memory": memory, "threads": threads, "layout": layout, "workers": workers}
+    return sufficing(partial(_planned, source), {**given, **needs})
+
+
+def _planned(
+    source: Source,
+    *,
+    device_memory: int,
+    memory: int | None,
+    threads: int | None,
+    layout: Layout | None,
+    workers: int,
+    **needs: Any,
+) -> Plan:
     wanted = _wanted(source, needs, layout, workers)
     host = memory if memory is not None else free_memory() // 2
     readers = _readers(
@@ -285,12 +303,18 @@ def _divided(needs: _Needs, memory: int, target: int, tallest: int, readers: int
         if left >= through:
             break
     if left < through:
-        enough = enough_text(memory - left + through)
-        raise UsageError(
+        small = (
             f"{size_text(memory)} of the device's memory are too little: the shared factors and statistics take "
             f"{size_text(needs.shared)}, a step on a block of {size_text(block)} {size_text(step)}, and {SLOTS} such "
-            f"blocks {size_text(through)}; allow {enough} or more (--device-memory), lower "
-            "the rank, or convert the matrix to smaller chunks"
+            f"blocks {size_text(through)}"
+        )
+        raise TooLittle(
+            lambda enough: (
+                f"{small}; allow {enough_text(enough)} or more (--device-memory), lower the rank, or "
+                "convert the matrix to smaller chunks"
+            ),
+            memory - left + through,
+            "device_memory",
         )
     per_entry = (whole + needs.pattern) / max(1, whole)
     cache = whole if resident else int((left - through) / per_entry)
@@ -327,7 +351,11 @@ def _refuse_too_much(source: Source, memory: int | None, staging: int, workers: 
             f"{enough_text(worker_limit(2 * staging))} or more (--memory, and dask's own limit where that is lower), "
             "or convert the matrix to smaller chunks"
         )
-    raise UsageError(
-        f"the memory budget of {size_text(memory)} is too small: {needed}, and {size_text(BASE)} for the program; "
-        f"allow --memory {enough_text(staging + 2 * BASE)} or more, or convert the matrix to smaller chunks"
+    raise TooLittle(
+        lambda enough: (
+            f"the memory budget of {size_text(memory)} is too small: {needed}, and {size_text(BASE)} for "
+            f"the program; allow --memory {enough_text(enough)} or more, or convert the matrix to smaller chunks"
+        ),
+        staging + 2 * BASE,
+        "memory",
     )

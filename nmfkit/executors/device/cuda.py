@@ -48,7 +48,9 @@ class Cuda:
         self._cupy, self._limit = cupy, limit
         self._gpu = cupy.cuda.Device(number)
         with self._gpu:
-            cupy.get_default_memory_pool().set_limit(size=limit or 0)  # 0: none, whatever an earlier fit had
+            pool = cupy.get_default_memory_pool()
+            self._limit_before = pool.get_limit()
+            pool.set_limit(size=limit or 0)  # 0: none
 
     @cached_property
     def name(self) -> str:
@@ -129,6 +131,14 @@ class Cuda:
         """From the GPU, after what was computed before."""
         found: Array = self._cupy.asnumpy(array)
         return found
+
+    def give_back(self) -> None:
+        """CuPy's pool gives back what it keeps, and has the limit that it had: it is also that of whoever called."""
+        with self._gpu:
+            pool = self._cupy.get_default_memory_pool()
+            if pool.get_limit() == (self._limit or 0):  # not that of a fit that has begun meanwhile
+                pool.set_limit(size=self._limit_before)
+            pool.free_all_blocks()
 
     @property
     def _computations(self) -> Any:

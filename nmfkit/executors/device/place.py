@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -34,10 +34,12 @@ class OnDevice:
         self.runtime, self.plan = runtime, plan
         self._without_arrays: Any = None
         self._patterns = pattern.Kept(plan.pattern_bytes)
-        with self.active():
+        with self.active(), ExitStack() as undone:
+            undone.callback(runtime.give_back)
             self._staging = Staging(runtime, plan.pieces, plan.piece_bytes)
             self._ring = Ring(runtime, self._staging, plan.slots, plan.slot_bytes)
             self._residence = Residence(runtime, self._staging, plan.cache_bytes)
+            undone.pop_all()
 
     @property
     def numbers(self) -> Callable[[Array], Array] | None:
@@ -190,3 +192,4 @@ class OnDevice:
             self._patterns.drop()
             self._ring.close()
             self._residence.close()
+            self.runtime.give_back()

@@ -88,6 +88,7 @@ class Ring:
         for slot in self._slots:
             if slot.buffer is not None:
                 slot.buffer.free()
+                slot.buffer = None
 
 
 class Copying:
@@ -145,3 +146,4 @@ class Residence:
         self._blocks.clear()
         if self._buffer is not None:
             self._buffer.free()
+            self._buffer = None

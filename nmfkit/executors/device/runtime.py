@@ -97,6 +97,10 @@ class Runtime(Protocol):
         """A copy on the host of an array of the device, once its computation is done."""
         ...
 
+    def give_back(self) -> None:
+        """Let others have memory that is kept for later, and as much of it as before; it may be used again."""
+        ...
+
 
 def device_here(limit: int | None = None) -> Runtime:
     """The GPU that this process computes on, of which CuPy is to take at most `limit` bytes."""

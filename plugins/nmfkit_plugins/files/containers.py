@@ -24,7 +24,8 @@ def refuse_unknown_missing(missing: str) -> None:
 
 def affordable(path: str, size: int, what: str = "the matrix") -> None:
     """Refuse what is read whole and takes more bytes than there is memory, before any of it is taken."""
-    from nmfkit.executors.plan import free_memory, size_text
+    from nmfkit.executors.plan import size_text
+    from nmfkit.executors.resources import free_memory
 
     if size > (free := free_memory()):
         raise SourceError(
