@@ -10,15 +10,17 @@ from nmfkit.kernels.cuda import compile_options, source_text, sources
 
 nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason="the extra gpu-check is not installed", exc_type=ImportError)
 
-ARCHITECTURES = ["compute_75", "sm_90"]
+ARCHITECTURES = ["compute_75", "compute_80", "sm_90"]
+"""The least that is admitted, on demand; what most have at least; machine code for the latest that it ran on."""
 
 
 def cases():
-    """Every source for every GPU; machine code for wide indices, which differs in nothing else, on demand."""
+    """Every source for every GPU; the least one, and machine code for wide indices, on demand: both differ in little."""
     for source in sources():
         for types in source.combinations:
             for architecture in ARCHITECTURES:
-                seldom = types.get("INDEX") == "int64" and architecture.startswith("sm_")
+                wide = types.get("INDEX") == "int64" and architecture.startswith("sm_")
+                seldom = wide or architecture == "compute_75"
                 marks = [pytest.mark.slow] if seldom else []
                 name = "-".join([source.name, *types.values(), architecture])
                 yield pytest.param(source.name, types, architecture, id=name, marks=marks)
