@@ -15,7 +15,7 @@ ARCHITECTURES = ["compute_75", "compute_80", "sm_90"]
 
 
 def cases():
-    """Every source for every GPU; the least one, and machine code for wide indices, on demand: both differ in little."""
+    """Every source for every GPU; the least one, and machine code for wide indices, on demand: they differ little."""
     for source in sources():
         for types in source.combinations:
             for architecture in ARCHITECTURES:
